@@ -1,0 +1,1 @@
+//! Measurements against Tribes and the wire.

@@ -1,0 +1,1 @@
+//! `GroupChannel`: members, connections and messages as one state machine.

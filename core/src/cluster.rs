@@ -1,0 +1,1 @@
+//! `SimpleTcpCluster`: a channel whose listener is the session managers.

@@ -1,0 +1,1 @@
+//! Java object streams, read and written without Java.

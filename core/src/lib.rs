@@ -1,0 +1,43 @@
+//! Apache Tomcat's cluster protocol as state machines.
+//!
+//! The crate opens no socket, reads no clock and draws no random number of its own: a driver hands it
+//! events, bytes and the time, and asks what to send, what to open and when to wake it. It comes in three
+//! storeys, each usable alone:
+//!
+//! 1. [`wire`] and [`java`]: formats, no state;
+//! 2. [`channel`] (with [`membership`] and [`transport`] inside): Tribes' `GroupChannel`;
+//! 3. [`session`] and [`cluster`]: Tomcat's `DeltaManager` and `SimpleTcpCluster`.
+//!
+//! Read [`engine`] first: it is the whole boundary between this crate and whoever drives it.
+#![no_std]
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::unreachable,
+        clippy::indexing_slicing
+    )
+)]
+
+#[cfg(feature = "alloc")]
+extern crate alloc;
+#[cfg(any(test, feature = "std"))]
+extern crate std;
+
+#[cfg(feature = "alloc")]
+pub mod channel;
+#[cfg(feature = "alloc")]
+pub mod cluster;
+pub mod engine;
+#[cfg(feature = "alloc")]
+pub mod java;
+pub mod membership;
+pub mod rng;
+#[cfg(feature = "alloc")]
+pub mod session;
+pub mod time;
+#[cfg(feature = "alloc")]
+pub mod transport;
+pub mod wire;

@@ -1,0 +1,1 @@
+//! Who is in the cluster: heartbeats, static members, and the probe that confirms them.

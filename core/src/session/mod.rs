@@ -1,0 +1,1 @@
+//! Sessions, deltas and the managers that replicate them.

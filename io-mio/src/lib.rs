@@ -1,0 +1,1 @@
+//! Drives an engine over real sockets by readiness.

@@ -1,0 +1,1 @@
+//! HTTP session replication for Rust servers, compatible with Apache Tomcat clusters.

@@ -1,0 +1,3 @@
+//! The `folkmoot` program.
+
+fn main() {}

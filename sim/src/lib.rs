@@ -1,0 +1,1 @@
+//! A deterministic simulator: one seed replays one run.
