@@ -1,0 +1,17 @@
+//! Our nodes in one cluster with real Tomcat 10.1, as Debian packages it.
+//!
+//! Every scenario makes a network namespace of its own, starts nodes of both kinds in it (the
+//! example `session_probe`, and the embedded Tomcat of `java/probe` that offers the same HTTP
+//! face) and compares them node by node. Needed: the packages `libtomcat10-java`,
+//! `libtomcat10-embed-java`, `openjdk-17-jdk-headless`, `iproute2`, and root or user namespaces.
+
+#[macro_use]
+mod support;
+
+mod creation;
+mod joining;
+mod lifecycle;
+mod nine_steps;
+mod restarts;
+mod transfer;
+mod values;
