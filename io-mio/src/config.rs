@@ -1,0 +1,157 @@
+//! What the driver opens and how it behaves.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+/// Everything [`bind`](crate::bind) wants to know.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where other members connect to.
+    pub receiver: ReceiverSockets,
+    /// The group for heartbeats; `None` with static membership.
+    pub multicast: Option<MulticastSocket>,
+    /// Options of every stream, accepted or opened.
+    pub streams: StreamOptions,
+    /// Budgets and waiting times.
+    pub tuning: Tuning,
+}
+
+impl Config {
+    /// A receiver on `ip`, at Tomcat's ports, without multicast.
+    pub fn new(ip: IpAddr) -> Self {
+        Self {
+            receiver: ReceiverSockets::new(ip),
+            multicast: None,
+            streams: StreamOptions::default(),
+            tuning: Tuning::default(),
+        }
+    }
+}
+
+/// The listening sockets (`ReceiverBase`).
+#[derive(Clone, Debug)]
+pub struct ReceiverSockets {
+    /// The address to listen on. It is a local one; the channel advertises it (or another) to the members.
+    pub ip: IpAddr,
+    /// The first port tried. Default 4000; 0 lets the operating system choose.
+    pub port: u16,
+    /// How many ports are tried, from `port` upwards. Default 100; 0 counts as 1.
+    pub auto_bind: u16,
+    /// The first UDP port tried, for messages sent with `UDP`. Default `None`: no UDP listener.
+    ///
+    /// Unlike Tribes', the socket does not share its port with another process: two nodes on one host get two.
+    pub udp_port: Option<u16>,
+    /// Connections the kernel holds until they are accepted. Default 128.
+    pub backlog: u16,
+}
+
+impl ReceiverSockets {
+    /// Tomcat's defaults on `ip`.
+    pub fn new(ip: IpAddr) -> Self {
+        Self {
+            ip,
+            port: 4000,
+            auto_bind: 100,
+            udp_port: None,
+            backlog: 128,
+        }
+    }
+}
+
+/// The socket for heartbeats and broadcasts (`McastServiceImpl`).
+///
+/// It is bound to the wildcard address and `port`, shared with every other node of the host, and hears only
+/// the group it has joined.
+#[derive(Clone, Debug)]
+pub struct MulticastSocket {
+    /// The group. Default 228.0.0.4.
+    pub group: Ipv4Addr,
+    /// The port. Default 45564.
+    pub port: u16,
+    /// A local address whose interface carries the group, both ways. Default `None`: the kernel's route to the
+    /// group decides.
+    pub bind: Option<Ipv4Addr>,
+    /// How many routers a datagram may pass. Default 1, the local network; 0 keeps it on this host.
+    pub ttl: u8,
+    /// Whether other nodes on this host hear us. Default `true` (Tomcat's `localLoopbackDisabled` is `false`).
+    pub loopback: bool,
+}
+
+impl Default for MulticastSocket {
+    fn default() -> Self {
+        Self {
+            group: Ipv4Addr::new(228, 0, 0, 4),
+            port: 45564,
+            bind: None,
+            ttl: 1,
+            loopback: true,
+        }
+    }
+}
+
+/// Options of a stream socket, Tribes' where they are set.
+#[derive(Clone, Debug)]
+pub struct StreamOptions {
+    /// `TCP_NODELAY`. Default `true`.
+    pub no_delay: bool,
+    /// `SO_KEEPALIVE`. Default `false`.
+    pub keep_alive: bool,
+    /// `SO_RCVBUF` in bytes. Default `None`: the kernel sizes it by the traffic (Tribes: 65536).
+    pub receive_buffer: Option<usize>,
+    /// `SO_SNDBUF` in bytes. Default `None`: the kernel sizes it by the traffic (Tribes: 65536).
+    pub send_buffer: Option<usize>,
+    /// The traffic class of IPv4 packets. Default 0x1c, as `soTrafficClass`.
+    pub traffic_class: Option<u8>,
+}
+
+impl Default for StreamOptions {
+    fn default() -> Self {
+        Self {
+            no_delay: true,
+            keep_alive: false,
+            receive_buffer: None,
+            send_buffer: None,
+            traffic_class: Some(0x1c),
+        }
+    }
+}
+
+/// Budgets that keep one connection from holding up the others, and waiting times.
+#[derive(Clone, Debug)]
+pub struct Tuning {
+    /// Bytes of the buffer that all connections are read into. Default 256 KiB; at least 64 KiB, the longest datagram.
+    pub read_buffer: usize,
+    /// Reads from one connection in one turn. Default 4; at least 1.
+    pub reads_per_turn: u32,
+    /// Bytes written to one connection in one turn. Default 1 MiB; at least 1.
+    pub write_bytes_per_turn: usize,
+    /// Connections accepted in one turn. Default 64; at least 1.
+    pub accepts_per_turn: u32,
+    /// Datagrams read in one turn. Default 64; at least 1.
+    pub datagrams_per_turn: u32,
+    /// A command that finds its connection written to less than this ago leaves its bytes to be joined with the
+    /// next ones. Default 10 µs; zero writes after every command.
+    pub coalesce_within: Duration,
+    /// After so many commands that left bytes, the command writes them itself. Default 64; at least 1.
+    pub coalesce_commands: u32,
+    /// How long accepting rests when the process has run out of descriptors. Default 100 ms.
+    pub accept_rest: Duration,
+    /// The most connections, accepted and opened. Default 65,536; the engine's own limit is usually far below.
+    pub connections_max: u32,
+}
+
+impl Default for Tuning {
+    fn default() -> Self {
+        Self {
+            read_buffer: 256 * 1024,
+            reads_per_turn: 4,
+            write_bytes_per_turn: 1024 * 1024,
+            accepts_per_turn: 64,
+            datagrams_per_turn: 64,
+            coalesce_within: Duration::from_micros(10),
+            coalesce_commands: 64,
+            accept_rest: Duration::from_millis(100),
+            connections_max: 65_536,
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! The driver thread.
+
+use std::io;
+use std::time::Duration;
+
+use folkmoot_core::engine::Engine;
+use folkmoot_core::time::Instant;
+use mio::{Events, Poll};
+
+use crate::handle::Shared;
+
+/// Events fetched at once.
+const EVENTS: usize = 256;
+/// Events worked off before their writes are joined and other threads get a chance at the engine.
+const BATCH: usize = 16;
+
+/// Waits, reads, hands over, writes, until told to stop. The lock is never held while waiting.
+pub(crate) fn run<E: Engine>(shared: &Shared<E>, mut poll: Poll) {
+    let mut events = Events::with_capacity(EVENTS);
+    loop {
+        let mut state = shared.lock();
+        let now = shared.now();
+        state.continue_work(now);
+        if state.stopping {
+            state.finish(now);
+            shared.notify(&state);
+            return;
+        }
+        let wait = state.sleep(now);
+        shared.notify(&state);
+        drop(state);
+        if let Err(error) = wait_for_events(&mut poll, &mut events, now, wait) {
+            // Nothing this process does can cause it short of closing a descriptor that is not its own.
+            tracing::error!(%error, "waiting for readiness failed: the driver stops");
+            let mut state = shared.lock();
+            state.finish(shared.now());
+            shared.notify(&state);
+            return;
+        }
+        let mut rest = events.iter().peekable();
+        loop {
+            let mut state = shared.lock();
+            state.awake();
+            let now = shared.now();
+            for event in rest.by_ref().take(BATCH) {
+                state.event(now, event);
+            }
+            state.flush(now);
+            shared.notify(&state);
+            if rest.peek().is_none() {
+                break;
+            }
+        }
+    }
+}
+
+/// Waits until something is ready or `wait` is over; does not wait at all without one.
+///
+/// A bounded spin before sleeping belongs here, and only here: it must poll without the lock, too.
+fn wait_for_events(
+    poll: &mut Poll,
+    events: &mut Events,
+    now: Instant,
+    wait: Option<Option<Instant>>,
+) -> io::Result<()> {
+    let timeout = match wait {
+        None => Some(Duration::ZERO),
+        Some(until) => until.map(|until| until.since(now)),
+    };
+    match poll.poll(events, timeout) {
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+            events.clear();
+            Ok(())
+        }
+        result => result,
+    }
+}

@@ -1,0 +1,331 @@
+//! What the rest of the program holds of a running engine.
+
+use std::cell::Cell;
+use std::fmt;
+use std::io;
+use std::ops::{Deref, DerefMut};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant as StdInstant};
+
+use folkmoot_core::engine::Engine;
+use folkmoot_core::time::Instant;
+use mio::{Poll, Waker};
+
+use crate::bind::{Bound, Clock};
+use crate::driver;
+use crate::error::BindError;
+use crate::sockets::{Sockets, WAKER};
+use crate::state::{Mode, State, Turn};
+use crate::stats::DriverStats;
+
+/// What the driver thread and all handles share.
+pub(crate) struct Shared<E> {
+    state: Mutex<State<E>>,
+    changed: Condvar,
+    waker: Waker,
+    clock: Clock,
+}
+
+thread_local! {
+    /// The engine whose lock this thread holds, by address: 0 if none.
+    static INSIDE: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Says where this thread is while it holds a lock.
+struct Inside(usize);
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        INSIDE.set(self.0);
+    }
+}
+
+/// The lock, held.
+pub(crate) struct Locked<'a, E> {
+    state: MutexGuard<'a, State<E>>,
+    inside: Inside,
+}
+
+impl<E> Deref for Locked<'_, E> {
+    type Target = State<E>;
+
+    fn deref(&self) -> &State<E> {
+        &self.state
+    }
+}
+
+impl<E> DerefMut for Locked<'_, E> {
+    fn deref_mut(&mut self) -> &mut State<E> {
+        &mut self.state
+    }
+}
+
+impl<E> Shared<E> {
+    /// Takes the lock. A thread that has it already would wait for itself for ever: that is a mistake in the
+    /// program, and said at once.
+    pub(crate) fn lock(&self) -> Locked<'_, E> {
+        let here = std::ptr::from_ref(self).addr();
+        assert!(
+            INSIDE.get() != here,
+            "Handle::with called by a command or a turn of the same engine: use the engine it was given"
+        );
+        // A command that panicked has unwound out of its own code; the engine does not panic, so what the
+        // lock guards is as whole as after a command that returned.
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let inside = Inside(INSIDE.replace(here));
+        Locked { state, inside }
+    }
+
+    pub(crate) fn now(&self) -> Instant {
+        self.clock.now()
+    }
+
+    /// Tells those who wait for a change to look.
+    pub(crate) fn notify(&self, state: &State<E>) {
+        if state.watchers > 0 {
+            self.changed.notify_all();
+        }
+    }
+
+    fn wake(&self) {
+        if let Err(error) = self.waker.wake() {
+            tracing::error!(%error, "cannot wake the driver thread");
+        }
+    }
+}
+
+/// Ends the driver thread when nobody holds a handle any more.
+struct Owner<E: Engine> {
+    shared: Arc<Shared<E>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl<E: Engine> Drop for Owner<E> {
+    fn drop(&mut self) {
+        // The thread may be the one that drops the last handle, from its turn: then the lock is taken. It is
+        // not waited for; it closes the sockets on its way out.
+        if INSIDE.get() != std::ptr::from_ref(&*self.shared).addr() {
+            self.shared.lock().stopping = true;
+        } else if let Ok(mut state) = self.shared.state.try_lock() {
+            state.stopping = true;
+        }
+        self.shared.wake();
+    }
+}
+
+/// A running engine. Clones are handles to the same one; when the last is dropped without
+/// [`shutdown`](Self::shutdown), the sockets close without a goodbye.
+pub struct Handle<E: Engine> {
+    owner: Arc<Owner<E>>,
+}
+
+impl<E: Engine> Clone for Handle<E> {
+    fn clone(&self) -> Self {
+        Self {
+            owner: Arc::clone(&self.owner),
+        }
+    }
+}
+
+impl<E: Engine> fmt::Debug for Handle<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handle").finish_non_exhaustive()
+    }
+}
+
+impl Bound {
+    /// Puts `engine` behind the sockets and starts the driver thread.
+    ///
+    /// `turn` is called under the lock after every input and every command, on whichever thread that was: it
+    /// drains the engine's events and may run commands on it. It must not block, nor call the handle.
+    ///
+    /// # Errors
+    ///
+    /// The operating system gives no readiness queue or no thread.
+    pub fn spawn<E: Engine + Send + 'static>(
+        self,
+        engine: E,
+        turn: impl FnMut(&mut E, Instant) + Send + 'static,
+    ) -> Result<Handle<E>, BindError> {
+        let os = |step: &'static str| move |source: io::Error| BindError::Os { step, source };
+        let poll = Poll::new().map_err(os("open a readiness queue"))?;
+        let registry = poll
+            .registry()
+            .try_clone()
+            .map_err(os("share the readiness queue"))?;
+        let waker = Waker::new(poll.registry(), WAKER).map_err(os("open a waker"))?;
+        let clock = self.clock;
+        let addr = self.receiver_addr;
+        let sockets = Sockets::new(self, registry).map_err(os("watch the sockets"))?;
+        let turn: Turn<E> = Box::new(turn);
+        let shared = Arc::new(Shared {
+            state: Mutex::new(State::new(engine, sockets, turn)),
+            changed: Condvar::new(),
+            waker,
+            clock,
+        });
+        let thread = std::thread::Builder::new()
+            .name(format!("folkmoot-{}", addr.port()))
+            .spawn({
+                let shared = Arc::clone(&shared);
+                move || {
+                    let ended = Ended(&shared);
+                    driver::run(ended.0, poll);
+                }
+            })
+            .map_err(os("start the driver thread"))?;
+        let owner = Owner {
+            shared,
+            thread: Mutex::new(Some(thread)),
+        };
+        Ok(Handle {
+            owner: Arc::new(owner),
+        })
+    }
+}
+
+/// Closes the sockets and says so however the driver thread ends, a panic in the application's turn included.
+struct Ended<'a, E: Engine>(&'a Shared<E>);
+
+impl<E: Engine> Drop for Ended<'_, E> {
+    fn drop(&mut self) {
+        INSIDE.set(0);
+        let mut state = self.0.lock();
+        if !state.stopped {
+            tracing::error!("the driver thread ended before it was asked to");
+            state.sockets.close();
+            state.stopped = true;
+        }
+        drop(state);
+        self.0.changed.notify_all();
+    }
+}
+
+impl<E: Engine> Handle<E> {
+    /// Runs a command on the engine, on this thread, and does what it wants done.
+    ///
+    /// Bytes for a connection that was idle are written before this returns; those of a burst are left to
+    /// gather for some microseconds. Do not block in `command`.
+    ///
+    /// # Panics
+    ///
+    /// If called by a command or a turn of the same engine, which already has it.
+    pub fn with<R>(&self, command: impl FnOnce(&mut E, Instant) -> R) -> R {
+        let shared = &*self.owner.shared;
+        let mut state = shared.lock();
+        let now = shared.now();
+        let result = command(&mut state.engine, now);
+        state.settle(now, Mode::Caller);
+        state.end_command(now);
+        let wake = state.must_wake();
+        shared.notify(&state);
+        drop(state);
+        if wake {
+            shared.wake();
+        }
+        result
+    }
+
+    /// Looks at the engine; nothing is sent and no event is drained.
+    ///
+    /// # Panics
+    ///
+    /// As [`with`](Self::with).
+    pub fn inspect<R>(&self, look: impl FnOnce(&E) -> R) -> R {
+        look(&self.owner.shared.lock().engine)
+    }
+
+    /// Runs `command` now and again after every change until it answers, at most for `limit` or until the
+    /// driver stops. What each attempt wants done is done, as with [`with`](Self::with).
+    ///
+    /// For a send that finds the queue full, or a caller that waits for members.
+    ///
+    /// # Panics
+    ///
+    /// As [`with`](Self::with).
+    pub fn wait_for<R>(
+        &self,
+        limit: Duration,
+        mut command: impl FnMut(&mut E, Instant) -> Option<R>,
+    ) -> Option<R> {
+        let shared = &*self.owner.shared;
+        let until = StdInstant::now() + limit;
+        let mut state = shared.lock();
+        loop {
+            let now = shared.now();
+            let answer = command(&mut state.engine, now);
+            state.settle(now, Mode::Caller);
+            state.end_command(now);
+            if state.must_wake() {
+                shared.wake();
+            }
+            let left = until.saturating_duration_since(StdInstant::now());
+            if answer.is_some() || state.stopped || left.is_zero() {
+                shared.notify(&state);
+                return answer;
+            }
+            state.watchers += 1;
+            let Locked {
+                state: guard,
+                inside,
+            } = state;
+            drop(inside);
+            let (guard, _) = shared
+                .changed
+                .wait_timeout(guard, left)
+                .unwrap_or_else(PoisonError::into_inner);
+            let inside = Inside(INSIDE.replace(std::ptr::from_ref(shared).addr()));
+            state = Locked {
+                state: guard,
+                inside,
+            };
+            state.watchers -= 1;
+        }
+    }
+
+    /// The driver's time, as the engine is told it.
+    pub fn now(&self) -> Instant {
+        self.owner.shared.now()
+    }
+
+    /// What the driver has done so far.
+    pub fn driver_stats(&self) -> DriverStats {
+        self.owner.shared.lock().sockets.stats
+    }
+
+    /// Whether the driver thread still runs.
+    pub fn is_running(&self) -> bool {
+        !self.owner.shared.lock().stopped
+    }
+
+    /// Says goodbye, waits until `is_stopped` or `limit` is over, then closes the sockets and ends the driver
+    /// thread. `true` if the goodbye was completed. Later calls only wait for the end.
+    ///
+    /// # Panics
+    ///
+    /// As [`with`](Self::with).
+    pub fn shutdown(
+        &self,
+        limit: Duration,
+        goodbye: impl FnOnce(&mut E, Instant),
+        mut is_stopped: impl FnMut(&E) -> bool,
+    ) -> bool {
+        self.with(goodbye);
+        let done = self
+            .wait_for(limit, |engine, _| is_stopped(engine).then_some(()))
+            .is_some();
+        let shared = &*self.owner.shared;
+        shared.lock().stopping = true;
+        shared.wake();
+        let thread = self
+            .owner
+            .thread
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        // A panic of the thread has been logged where it happened.
+        drop(thread.map(JoinHandle::join));
+        done
+    }
+}

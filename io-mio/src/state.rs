@@ -1,0 +1,544 @@
+//! What the mutex guards: the engine, its sockets, and the rules by which they meet.
+
+use std::io::{self, Read as _};
+
+use folkmoot_core::engine::{CloseReason, ConnId, Engine, Gather, Input, Output, Target};
+use folkmoot_core::time::Instant;
+use mio::event::Event;
+use socket2::SockRef;
+
+use crate::reason::{close_reason, is_exhausted};
+use crate::sockets::{GROUP, LISTENER, Sockets, UDP, WAKER};
+use crate::stream::Phase;
+
+/// What drains the engine's events, under the lock.
+pub(crate) type Turn<E> = Box<dyn FnMut(&mut E, Instant) + Send>;
+
+/// On whose time outputs are worked off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// The driver thread: bytes are written when the batch of events is through.
+    Driver,
+    /// A command's caller: bytes are written at once unless more are likely to follow.
+    Caller,
+}
+
+/// Whether the driver thread waits, and how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Waiting {
+    /// It will look at everything before it waits again.
+    Awake,
+    /// It waits for readiness, at most until then.
+    Until(Option<Instant>),
+}
+
+pub(crate) struct State<E> {
+    pub(crate) engine: E,
+    pub(crate) sockets: Sockets,
+    turn: Turn<E>,
+    buffer: Vec<u8>,
+    /// The list of dirty streams while it is worked off: kept for its memory.
+    flushing: Vec<ConnId>,
+    /// Commands since bytes were first left to gather.
+    gathered: u32,
+    pub(crate) waiting: Waiting,
+    /// Threads that want to know when something has changed.
+    pub(crate) watchers: usize,
+    /// The driver thread is asked to end.
+    pub(crate) stopping: bool,
+    /// The driver thread has ended.
+    pub(crate) stopped: bool,
+}
+
+/// The least buffer that takes every datagram whole.
+const BUFFER_MIN: usize = 64 * 1024;
+
+impl<E: Engine> State<E> {
+    pub(crate) fn new(engine: E, sockets: Sockets, turn: Turn<E>) -> Self {
+        let buffer = vec![0; sockets.tuning.read_buffer.max(BUFFER_MIN)];
+        Self {
+            engine,
+            sockets,
+            turn,
+            buffer,
+            flushing: Vec::new(),
+            gathered: 0,
+            waiting: Waiting::Awake,
+            watchers: 0,
+            stopping: false,
+            stopped: false,
+        }
+    }
+
+    /// Does what the engine wants and tells the application, until neither has more.
+    pub(crate) fn settle(&mut self, now: Instant, mode: Mode) {
+        let mut next = self.engine.poll_output();
+        loop {
+            while let Some(output) = next {
+                self.perform(now, output, mode);
+                next = self.engine.poll_output();
+            }
+            (self.turn)(&mut self.engine, now);
+            next = self.engine.poll_output();
+            if next.is_none() {
+                return;
+            }
+        }
+    }
+
+    /// After a command: bytes that have gathered long enough are written here and now.
+    pub(crate) fn end_command(&mut self, now: Instant) {
+        self.sockets.stats.commands += 1;
+        if self.sockets.dirty.is_empty() {
+            self.gathered = 0;
+            return;
+        }
+        self.sockets.stats.deferred += 1;
+        self.gathered += 1;
+        if self.gathered >= self.sockets.tuning.coalesce_commands {
+            self.flush(now);
+        }
+    }
+
+    /// Whether the driver thread has to be woken for what a command has left. Says so once.
+    pub(crate) fn must_wake(&mut self) -> bool {
+        let Waiting::Until(until) = self.waiting else {
+            return false;
+        };
+        let earlier = match (self.engine.poll_timeout(), until) {
+            (Some(at), Some(until)) => at < until,
+            (Some(_), None) => true,
+            (None, _) => false,
+        };
+        let must = earlier || self.stopping || self.sockets.has_work();
+        if must {
+            self.waiting = Waiting::Awake;
+            self.sockets.stats.wakes += 1;
+        }
+        must
+    }
+
+    /// Until when the driver thread may wait; `None` if it must not.
+    pub(crate) fn sleep(&mut self, now: Instant) -> Option<Option<Instant>> {
+        if self.stopping || self.sockets.has_work() {
+            return None;
+        }
+        let until = match (self.engine.poll_timeout(), self.sockets.accept_at) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        };
+        if until.is_some_and(|until| until <= now) {
+            return None;
+        }
+        self.waiting = Waiting::Until(until);
+        Some(until)
+    }
+
+    /// The driver thread is back.
+    pub(crate) fn awake(&mut self) {
+        self.waiting = Waiting::Awake;
+        self.sockets.stats.turns += 1;
+    }
+
+    fn perform(&mut self, now: Instant, output: Output, mode: Mode) {
+        match output {
+            Output::Connect { conn, to } => {
+                if let Err(error) = self.sockets.connect(conn, to) {
+                    self.sockets.stats.connect_errors += 1;
+                    tracing::debug!(%error, %to, "cannot connect");
+                    let reason = close_reason(&error);
+                    self.engine.handle(now, Input::Closed { conn, reason });
+                }
+            }
+            Output::Transmit { conn } => self.transmit(now, conn, mode),
+            Output::Datagram { conn, to } => self.datagram(now, conn, to),
+            Output::PauseRead { conn } => {
+                if let Some(stream) = self.sockets.streams.get_mut(conn) {
+                    stream.paused = true;
+                }
+            }
+            Output::ResumeRead { conn } => {
+                if let Some(stream) = self.sockets.streams.get_mut(conn) {
+                    stream.paused = false;
+                    if std::mem::take(&mut stream.held) {
+                        self.sockets.mark_ready(conn);
+                    }
+                }
+            }
+            Output::Close { conn } => self.close(now, conn),
+        }
+    }
+
+    /// `conn` has bytes: write now, or let more gather.
+    fn transmit(&mut self, now: Instant, conn: ConnId, mode: Mode) {
+        let Some(stream) = self.sockets.streams.get_mut(conn) else {
+            return;
+        };
+        if !stream.can_write() {
+            return; // an edge will say when
+        }
+        let within = self.sockets.tuning.coalesce_within;
+        let busy = stream.in_dirty
+            || stream
+                .written_at
+                .is_some_and(|written_at| now.since(written_at) < within);
+        if mode == Mode::Driver || busy {
+            self.sockets.mark_dirty(conn);
+        } else {
+            self.write(now, conn);
+        }
+    }
+
+    /// Writes what waits until the socket is full or the turn's budget is used up.
+    fn write(&mut self, now: Instant, conn: ConnId) {
+        let mut budget = self.sockets.tuning.write_bytes_per_turn.max(1);
+        loop {
+            let Some(stream) = self.sockets.streams.get_mut(conn) else {
+                return;
+            };
+            if !stream.can_write() {
+                return;
+            }
+            let written = {
+                let mut gather = Gather::new();
+                self.engine.transmit(conn, &mut gather);
+                if gather.is_empty() {
+                    return;
+                }
+                if budget == 0 {
+                    self.sockets.mark_dirty(conn);
+                    return;
+                }
+                stream.write(&gather)
+            };
+            self.sockets.stats.writes += 1;
+            match written {
+                Ok(0) => {
+                    self.end(now, conn, &io::ErrorKind::WriteZero.into());
+                    return;
+                }
+                Ok(len) => {
+                    stream.written_at = Some(now);
+                    budget = budget.saturating_sub(len);
+                    self.sockets.stats.bytes_written += len as u64;
+                    self.engine.transmitted(now, conn, len);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    stream.blocked = true;
+                    return;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    self.end(now, conn, &error);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Writes what every dirty stream has gathered.
+    pub(crate) fn flush(&mut self, now: Instant) {
+        self.gathered = 0;
+        if self.sockets.dirty.is_empty() {
+            return;
+        }
+        std::mem::swap(&mut self.sockets.dirty, &mut self.flushing);
+        while let Some(conn) = self.flushing.pop() {
+            if let Some(stream) = self.sockets.streams.get_mut(conn) {
+                stream.in_dirty = false;
+                self.write(now, conn);
+            }
+        }
+        self.settle(now, Mode::Driver);
+    }
+
+    fn datagram(&mut self, now: Instant, conn: ConnId, to: Target) {
+        let (len, sent) = {
+            let mut gather = Gather::new();
+            self.engine.transmit(conn, &mut gather);
+            (gather.len(), self.sockets.datagrams.send(to, &gather))
+        };
+        if sent {
+            self.sockets.stats.datagrams_sent += 1;
+        } else {
+            self.sockets.stats.datagrams_lost += 1;
+        }
+        self.engine.transmitted(now, conn, len);
+    }
+
+    /// The engine is done with a stream.
+    fn close(&mut self, now: Instant, conn: ConnId) {
+        if let Some(stream) = self.sockets.streams.get_mut(conn)
+            && stream.can_write()
+        {
+            let written = {
+                let mut gather = Gather::new();
+                self.engine.transmit(conn, &mut gather);
+                match gather.is_empty() {
+                    true => Ok(0),
+                    false => stream.write(&gather),
+                }
+            };
+            // The stream ends here either way, and nobody is left who could be told of an error.
+            if let Ok(len @ 1..) = written {
+                self.sockets.stats.writes += 1;
+                self.sockets.stats.bytes_written += len as u64;
+                self.engine.transmitted(now, conn, len);
+            }
+        }
+        self.sockets.release(conn);
+    }
+
+    /// A stream has failed, before or after it was established.
+    fn end(&mut self, now: Instant, conn: ConnId, error: &io::Error) {
+        let phase = self.sockets.streams.get_mut(conn).map(|s| s.phase);
+        let Some(peer) = self.sockets.release(conn) else {
+            return;
+        };
+        match phase {
+            Some(Phase::Connecting) => {
+                self.sockets.stats.connect_errors += 1;
+                tracing::debug!(%error, %peer, "cannot connect");
+            }
+            _ => {
+                self.sockets.stats.stream_errors += 1;
+                tracing::debug!(%error, %peer, "a stream failed");
+            }
+        }
+        let reason = close_reason(error);
+        self.engine.handle(now, Input::Closed { conn, reason });
+    }
+
+    /// Takes one event. The caller flushes and settles a batch of them.
+    pub(crate) fn event(&mut self, now: Instant, event: &Event) {
+        match event.token() {
+            WAKER => {}
+            LISTENER => self.accept(now),
+            GROUP | UDP => self.receive_datagrams(now),
+            token => self.stream_event(now, token.0, event),
+        }
+    }
+
+    fn stream_event(&mut self, now: Instant, slot: usize, event: &Event) {
+        let Some(stream) = self.sockets.streams.by_slot(slot) else {
+            return;
+        };
+        let conn = stream.conn;
+        if stream.phase == Phase::Connecting && !self.connected(now, conn) {
+            return;
+        }
+        let Some(stream) = self.sockets.streams.get_mut(conn) else {
+            return;
+        };
+        stream.ended |= event.is_read_closed() || event.is_error();
+        if event.is_writable() {
+            stream.blocked = false;
+            self.sockets.mark_dirty(conn);
+        }
+        if event.is_readable() || event.is_read_closed() || event.is_error() {
+            self.read(now, conn);
+        }
+    }
+
+    /// An edge on a stream that is being opened: `true` once it is established.
+    fn connected(&mut self, now: Instant, conn: ConnId) -> bool {
+        let Some(stream) = self.sockets.streams.get_mut(conn) else {
+            return false;
+        };
+        let failed = match stream.socket.take_error() {
+            Ok(Some(error)) | Err(error) => Some(error),
+            Ok(None) => match stream.socket.peer_addr() {
+                Ok(_) => None,
+                Err(error) if error.kind() == io::ErrorKind::NotConnected => return false,
+                Err(error) => Some(error),
+            },
+        };
+        match failed {
+            None => {
+                stream.phase = Phase::Open;
+                self.engine.handle(now, Input::Connected { conn });
+            }
+            Some(error) => self.end(now, conn, &error),
+        }
+        self.settle(now, Mode::Driver);
+        // Bytes may have waited for this.
+        self.sockets.mark_dirty(conn);
+        self.sockets.streams.get_mut(conn).is_some()
+    }
+
+    /// Reads a stream until it has no more or its share of the turn is used up.
+    fn read(&mut self, now: Instant, conn: ConnId) {
+        for _ in 0..self.sockets.tuning.reads_per_turn.max(1) {
+            let Some(stream) = self.sockets.streams.get_mut(conn) else {
+                return;
+            };
+            if stream.paused {
+                stream.held = true;
+                // Only an error is worth disturbing: the end of the stream waits behind what was sent before.
+                if stream.ended
+                    && let Ok(Some(error)) = stream.socket.take_error()
+                {
+                    self.end(now, conn, &error);
+                    self.settle(now, Mode::Driver);
+                }
+                return;
+            }
+            self.sockets.stats.reads += 1;
+            match stream.socket.read(&mut self.buffer) {
+                Ok(0) => {
+                    self.end_of_stream(now, conn);
+                    return;
+                }
+                Ok(len) => {
+                    let whole = len == self.buffer.len() || stream.ended;
+                    self.sockets.stats.bytes_read += len as u64;
+                    let bytes = &self.buffer[..len];
+                    self.engine.handle(now, Input::Received { conn, bytes });
+                    self.settle(now, Mode::Driver);
+                    if !whole {
+                        return; // a short read emptied the socket: the next byte makes an edge
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    self.end(now, conn, &error);
+                    self.settle(now, Mode::Driver);
+                    return;
+                }
+            }
+        }
+        self.sockets.mark_ready(conn);
+    }
+
+    /// The peer sends no more. What is owed to it, an ACK of its last message, is written first: it may have
+    /// closed only its own direction.
+    fn end_of_stream(&mut self, now: Instant, conn: ConnId) {
+        self.write(now, conn);
+        if self.sockets.release(conn).is_some() {
+            let reason = CloseReason::EndOfStream;
+            self.engine.handle(now, Input::Closed { conn, reason });
+        }
+        self.settle(now, Mode::Driver);
+    }
+
+    fn accept(&mut self, now: Instant) {
+        self.sockets.accept_ready = false;
+        for _ in 0..self.sockets.tuning.accepts_per_turn.max(1) {
+            let Some(listener) = &self.sockets.listener else {
+                return;
+            };
+            match listener.accept() {
+                Ok((socket, from)) => {
+                    self.sockets.stats.accepted += 1;
+                    self.admit(now, socket, from);
+                    self.settle(now, Mode::Driver);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if is_exhausted(&error) => {
+                    self.sockets.stats.accept_errors += 1;
+                    tracing::warn!(%error, "cannot accept connections: resting");
+                    self.sockets.accept_at = Some(now + self.sockets.tuning.accept_rest);
+                    return;
+                }
+                // The peer has gone already, or a signal came: the next one may be fine.
+                Err(error) => {
+                    self.sockets.stats.accept_errors += 1;
+                    tracing::debug!(%error, "a connection was lost before it was accepted");
+                }
+            }
+        }
+        self.sockets.accept_ready = true;
+    }
+
+    fn admit(&mut self, now: Instant, socket: mio::net::TcpStream, from: std::net::SocketAddr) {
+        if self.sockets.is_full() {
+            self.sockets.stats.refused += 1;
+            tracing::warn!(%from, "connections_max streams are open: a peer is turned away");
+            return;
+        }
+        if let Err(error) = self.sockets.configure(SockRef::from(&socket), from) {
+            tracing::debug!(%error, %from, "a peer has gone before its stream was set up");
+            return;
+        }
+        let Some(conn) = self.engine.accept(now, from) else {
+            self.sockets.stats.refused += 1;
+            return;
+        };
+        if let Err(error) = self.sockets.adopt(conn, socket, from, Phase::Open) {
+            tracing::warn!(%error, %from, "cannot watch a stream");
+            let reason = CloseReason::Failed;
+            self.engine.handle(now, Input::Closed { conn, reason });
+        }
+    }
+
+    fn receive_datagrams(&mut self, now: Instant) {
+        self.sockets.datagrams_ready = false;
+        for group in [true, false] {
+            let mut left = self.sockets.tuning.datagrams_per_turn.max(1);
+            loop {
+                let datagrams = &self.sockets.datagrams;
+                let Some(socket) = (match group {
+                    true => &datagrams.group,
+                    false => &datagrams.receiver,
+                }) else {
+                    break;
+                };
+                if left == 0 {
+                    self.sockets.datagrams_ready = true;
+                    break;
+                }
+                left -= 1;
+                match socket.recv_from(&mut self.buffer) {
+                    Ok((len, from)) => {
+                        self.sockets.stats.datagrams_received += 1;
+                        let bytes = &self.buffer[..len];
+                        self.engine.handle(now, Input::Datagram { from, bytes });
+                        self.settle(now, Mode::Driver);
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                    // A report of an earlier datagram's fate; the socket itself is fine.
+                    Err(error) => tracing::debug!(%error, "cannot read a datagram"),
+                }
+            }
+        }
+    }
+
+    /// What earlier turns have left, and what time has brought.
+    pub(crate) fn continue_work(&mut self, now: Instant) {
+        for _ in 0..self.sockets.ready.len() {
+            let Some(conn) = self.sockets.ready.pop_front() else {
+                break;
+            };
+            if let Some(stream) = self.sockets.streams.get_mut(conn) {
+                stream.in_ready = false;
+                self.read(now, conn);
+            }
+        }
+        if self.sockets.accept_at.is_some_and(|at| at <= now) {
+            self.sockets.accept_at = None;
+            self.sockets.accept_ready = true;
+        }
+        if self.sockets.accept_ready {
+            self.accept(now);
+        }
+        if self.sockets.datagrams_ready {
+            self.receive_datagrams(now);
+        }
+        if self.engine.poll_timeout().is_some_and(|at| at <= now) {
+            self.engine.handle(now, Input::Timeout);
+            self.settle(now, Mode::Driver);
+        }
+        self.flush(now);
+    }
+
+    /// The last turn: what can be written without waiting is, then everything closes.
+    pub(crate) fn finish(&mut self, now: Instant) {
+        for conn in self.sockets.streams.ids() {
+            self.write(now, conn);
+        }
+        self.sockets.close();
+        self.settle(now, Mode::Driver);
+        self.stopped = true;
+    }
+}
