@@ -9,6 +9,7 @@
 mod support;
 
 mod creation;
+mod frames;
 mod joining;
 mod lifecycle;
 mod nine_steps;

@@ -6,6 +6,7 @@ pub(crate) mod crowd;
 pub(crate) mod installed;
 pub(crate) mod namespace;
 pub(crate) mod probe;
+pub(crate) mod recorder;
 pub(crate) mod value_types;
 pub(crate) mod wait;
 
