@@ -48,6 +48,13 @@ impl Bound {
         self.udp_addr
     }
 
+    /// Where heartbeats go to and come from, if multicast was asked for.
+    pub fn multicast_addr(&self) -> Option<SocketAddr> {
+        let multicast = self.config.multicast.as_ref()?;
+        let local = self.group.as_ref()?.local_addr().ok()?;
+        Some(SocketAddr::new(multicast.group.into(), local.port()))
+    }
+
     /// The driver's time, for the engine that is about to be made.
     pub fn now(&self) -> Instant {
         self.clock.now()

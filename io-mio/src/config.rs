@@ -66,7 +66,7 @@ impl ReceiverSockets {
 pub struct MulticastSocket {
     /// The group. Default 228.0.0.4.
     pub group: Ipv4Addr,
-    /// The port. Default 45564.
+    /// The port. Default 45564; 0 lets the operating system choose one nobody else listens to.
     pub port: u16,
     /// A local address whose interface carries the group, both ways. Default `None`: the kernel's route to the
     /// group decides.

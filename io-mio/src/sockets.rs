@@ -68,7 +68,8 @@ impl Sockets {
         let group_addr = config
             .multicast
             .as_ref()
-            .map(|multicast| SocketAddrV4::new(multicast.group, multicast.port));
+            .zip(group.as_ref().and_then(|socket| socket.local_addr().ok()))
+            .map(|(multicast, local)| SocketAddrV4::new(multicast.group, local.port()));
         Ok(Self {
             registry,
             listener: Some(listener),

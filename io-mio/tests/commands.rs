@@ -1,0 +1,235 @@
+//! Commands from other threads, timers, and the end.
+
+mod common;
+
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use common::{PATIENCE, Role, Toy, bound, config, connect, run, run_with, stop, until};
+use folkmoot_mio::bind;
+
+#[test]
+fn eight_threads_lose_nothing_and_keep_their_order() {
+    const THREADS: u32 = 8;
+    const EACH: u32 = 5_000;
+    let (server, addr) = run(Toy::new(Role::Collect));
+    let (client, _) = run(Toy::new(Role::Collect));
+    let conn = connect(&client, addr);
+    std::thread::scope(|scope| {
+        for thread in 0..THREADS {
+            let client = client.clone();
+            scope.spawn(move || {
+                for number in 0..EACH {
+                    let mut record = [0; 8];
+                    record[..4].copy_from_slice(&thread.to_be_bytes());
+                    record[4..].copy_from_slice(&number.to_be_bytes());
+                    client.with(|toy, _| toy.send(conn, &record));
+                }
+            });
+        }
+    });
+    let total = (THREADS * EACH * 8) as usize;
+    let received = until(&server, |toy| {
+        let conn = toy.conns.values().next()?;
+        (conn.received_len == total).then(|| conn.received.clone())
+    });
+    let mut expected = [0_u32; THREADS as usize];
+    for record in received.chunks_exact(8) {
+        let thread = u32::from_be_bytes(record[..4].try_into().unwrap()) as usize;
+        let number = u32::from_be_bytes(record[4..].try_into().unwrap());
+        assert_eq!(number, expected[thread], "thread {thread}");
+        expected[thread] += 1;
+    }
+    assert_eq!(expected, [EACH; THREADS as usize]);
+}
+
+#[test]
+fn a_command_on_an_idle_connection_writes_by_itself_and_a_burst_gathers() {
+    const BURST: u64 = 1_000;
+    for (within, deferred) in [(Duration::ZERO, 0), (Duration::from_secs(3600), BURST - 1)] {
+        let (server, addr) = run(Toy::new(Role::Count));
+        let mut config = config();
+        config.tuning.coalesce_within = within;
+        let (client, _) = run_with(bind(config).unwrap(), Toy::new(Role::Count));
+        let conn = connect(&client, addr);
+        let before = client.driver_stats();
+        for _ in 0..BURST {
+            client.with(|toy, _| toy.send(conn, b"12345678"));
+        }
+        let after = client.driver_stats();
+        assert_eq!(after.deferred - before.deferred, deferred, "{within:?}");
+        if deferred == 0 {
+            assert_eq!(after.writes - before.writes, BURST);
+        }
+        until(&server, |toy| {
+            toy.conns
+                .values()
+                .any(|c| c.received_len == 8_000)
+                .then_some(())
+        });
+    }
+}
+
+#[test]
+fn a_nearer_deadline_wakes_the_driver() {
+    let (node, _) = run(Toy::new(Role::Collect));
+    for after in [
+        Duration::from_secs(3600),
+        Duration::from_millis(2),
+        Duration::ZERO,
+    ] {
+        node.with(|toy, now| toy.timer = Some(now + after));
+    }
+    until(&node, |toy| (toy.fired == 1).then_some(()));
+    node.with(|toy, now| toy.timer = Some(now + Duration::from_millis(1)));
+    until(&node, |toy| (toy.fired == 2).then_some(()));
+}
+
+#[test]
+fn a_turn_sees_every_change_and_may_run_commands() {
+    let (server, addr) = run(Toy::new(Role::Echo));
+    let turns = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&turns);
+    let client = bound()
+        .spawn(Toy::new(Role::Collect), move |toy: &mut Toy, _| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            // Answers what comes in, ten times.
+            let ids: Vec<_> = toy.conns.keys().copied().collect();
+            for conn in ids {
+                let received = toy.conns[&conn].received_len;
+                if toy.conns[&conn].queued == 0
+                    && (1..10).contains(&received)
+                    && toy.fired < received
+                {
+                    toy.fired = received;
+                    toy.send(conn, b"x");
+                }
+            }
+        })
+        .unwrap();
+    let conn = connect(&client, addr);
+    client.with(|toy, _| toy.send(conn, b"x"));
+    until(&client, |toy| {
+        (toy.conns[&conn].received_len == 10).then_some(())
+    });
+    assert!(turns.load(Ordering::Relaxed) >= 10);
+    stop(&client);
+    stop(&server);
+}
+
+#[test]
+fn waiting_ends_at_its_limit() {
+    let (node, _) = run(Toy::new(Role::Collect));
+    let mut attempts = 0;
+    let answer: Option<()> = node.wait_for(Duration::from_millis(1), |_, _| {
+        attempts += 1;
+        None
+    });
+    assert!(answer.is_none() && attempts >= 2);
+}
+
+#[test]
+fn a_goodbye_that_does_not_come_is_not_waited_for_longer_than_asked() {
+    let (node, addr) = run(Toy::new(Role::Collect));
+    assert!(!node.shutdown(Duration::from_millis(1), |_, _| (), |toy| toy.stopped));
+    assert!(!node.is_running());
+    assert!(TcpStream::connect(addr).is_err());
+    // What is asked of it afterwards fails as if the network were gone.
+    let conn = node.with(|toy, _| toy.connect(addr));
+    assert!(node.inspect(|toy| toy.closed.iter().any(|(id, _)| *id == conn)));
+    assert!(node.shutdown(PATIENCE, |toy, _| toy.stopped = true, |toy| toy.stopped));
+}
+
+#[test]
+fn the_last_handle_closes_the_sockets() {
+    let (server, addr) = run(Toy::new(Role::Collect));
+    let (client, _) = run(Toy::new(Role::Collect));
+    let _conn = connect(&client, addr);
+    drop(client.clone());
+    assert!(client.is_running());
+    drop(client);
+    until(&server, |toy| (toy.closed.len() == 1).then_some(()));
+}
+
+#[test]
+fn calling_the_handle_from_its_own_command_is_refused_not_a_deadlock() {
+    let (node, _) = run(Toy::new(Role::Collect));
+    let inner = node.clone();
+    let refused = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        node.with(|_, _| inner.with(|toy, _| toy.fired));
+    }));
+    assert!(refused.is_err());
+    // Another engine's handle is fine, and so is this one afterwards.
+    let (other, _) = run(Toy::new(Role::Collect));
+    assert_eq!(node.with(|_, _| other.with(|toy, _| toy.fired)), 0);
+    stop(&node);
+}
+
+#[test]
+fn a_panic_in_a_command_is_the_commands_alone() {
+    let (node, _) = run(Toy::new(Role::Collect));
+    let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        node.with(|_, _| panic!("the application's mistake"));
+    }));
+    assert!(panicked.is_err());
+    node.with(|toy, now| toy.timer = Some(now));
+    until(&node, |toy| (toy.fired == 1).then_some(()));
+    stop(&node);
+}
+
+#[test]
+fn a_panic_in_the_turn_on_the_driver_thread_is_seen_by_those_who_wait() {
+    let armed = Arc::new(AtomicBool::new(false));
+    let fuse = Arc::clone(&armed);
+    let bound = bound();
+    let addr = bound.receiver_addr();
+    let node = bound
+        .spawn(Toy::new(Role::Collect), move |_: &mut Toy, _| {
+            assert!(!fuse.load(Ordering::Relaxed), "the application's mistake");
+        })
+        .unwrap();
+    armed.store(true, Ordering::Relaxed);
+    let _peer = TcpStream::connect(addr).unwrap();
+    // Looking takes the lock but runs no turn, so only the driver thread meets the mistake.
+    while node.is_running() {
+        std::thread::yield_now();
+    }
+    armed.store(false, Ordering::Relaxed);
+    // Nobody waits for a thread that is gone.
+    assert!(node.wait_for(PATIENCE, |_, _| None::<()>).is_none());
+    assert!(TcpStream::connect(addr).is_err());
+}
+
+/// Runs itself again with few descriptors, so that this process keeps its own.
+#[test]
+fn accepting_rests_without_descriptors_and_goes_on_with_them() {
+    const CHILD: &str = "FOLKMOOT_TEST_FEW_DESCRIPTORS";
+    if std::env::var_os(CHILD).is_none() {
+        let status = std::process::Command::new("sh")
+            .args(["-c", "ulimit -n 60 && exec \"$0\" --exact \"$1\""])
+            .arg(std::env::current_exe().unwrap())
+            .arg("accepting_rests_without_descriptors_and_goes_on_with_them")
+            .env(CHILD, "1")
+            .status()
+            .unwrap();
+        assert!(status.success());
+        return;
+    }
+    let mut config = config();
+    config.tuning.accept_rest = Duration::from_millis(1);
+    let (server, addr) = run_with(bind(config).unwrap(), Toy::new(Role::Collect));
+    let mut peers: Vec<TcpStream> = vec![];
+    while let Ok(peer) = TcpStream::connect(addr) {
+        peers.push(peer);
+    }
+    while server.driver_stats().accept_errors == 0 {
+        std::thread::yield_now();
+    }
+    let all = peers.len();
+    let kept = peers.split_off(all / 2 + all / 4);
+    drop(peers);
+    until(&server, |toy| (toy.asked_to_accept == all).then_some(()));
+    until(&server, |toy| (toy.conns.len() == kept.len()).then_some(()));
+}
