@@ -1,1 +1,22 @@
 //! A deterministic simulator: one seed replays one run.
+//!
+//! A [`World`] runs the same engines as the drivers do, through the same boundary
+//! ([`folkmoot_core::engine`]), with one clock and one seed. Streams arrive in pieces, stall and break,
+//! datagrams are lost, doubled and late, nodes crash, come back, stand still and disagree about the time.
+
+mod agenda;
+mod clock;
+mod kernel;
+mod link;
+mod machine;
+mod rng;
+mod stream;
+mod trace;
+mod world;
+
+pub use clock::Clock;
+pub use link::{Cut, NetworkConfig};
+pub use machine::{Boot, Machine, NodeId, Violation};
+pub use rng::{Ppm, SimRng};
+pub use trace::{Trace, TraceEvent, TraceKind};
+pub use world::{Crash, Identity, NodeState, World, WorldStats};
