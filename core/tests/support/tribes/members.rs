@@ -1,0 +1,151 @@
+//! Member blocks: alone, in heartbeats, in Java streams, and in order.
+
+use folkmoot_core::wire::datagram::DatagramContent;
+use folkmoot_core::wire::member::{self, MemberBlock};
+use folkmoot_core::wire::{Member, UniqueId};
+use serde_json::Value;
+
+use super::OK;
+use crate::support::vector::{Vector, int};
+use crate::support::{Checked, hex, same, same_bytes};
+
+pub(crate) fn block(vector: &Vector) -> Checked {
+    same_fields(vector, vector.whole()?)?;
+    vector.same_bytes(&built(vector)?)?;
+    OK
+}
+
+pub(crate) fn heartbeat(vector: &Vector) -> Checked {
+    in_a_datagram(vector, false)
+}
+
+pub(crate) fn shutdown(vector: &Vector) -> Checked {
+    in_a_datagram(vector, true)
+}
+
+fn in_a_datagram(vector: &Vector, leaves: bool) -> Checked {
+    let datagram = vector.whole()?;
+    match DatagramContent::read(datagram) {
+        Ok(DatagramContent::Heartbeat(block)) => same("leaves", block.is_shutdown(), leaves)?,
+        other => return Err(format!("not a heartbeat: {other:?}")),
+    }
+    block(vector)
+}
+
+/// Compares every field the vector has with the block that `bytes` begin with.
+fn same_fields(vector: &Vector, bytes: &[u8]) -> Result<(), String> {
+    let read = MemberBlock::read(bytes).map_err(|error| error.to_string())?;
+    let fields = vector
+        .fields
+        .as_object()
+        .ok_or("fields are not an object")?;
+    for (name, value) in fields {
+        let number = int(value);
+        let bytes = value.as_str().and_then(hex::decode).unwrap_or_default();
+        match name.as_str() {
+            "alive" => same(name, Some(read.alive_ms), number)?,
+            "port" => same(name, Some(i64::from(read.port)), number)?,
+            "securePort" => same(name, Some(i64::from(read.secure_port)), number)?,
+            "udpPort" => same(name, Some(i64::from(read.udp_port)), number)?,
+            "host" => same_bytes(name, read.host, &bytes)?,
+            "command" => same_bytes(name, read.command, &bytes)?,
+            "domain" => same_bytes(name, read.domain, &bytes)?,
+            "uniqueId" => same_bytes(name, read.unique_id.as_ref(), &bytes)?,
+            "payload" => same_bytes(name, read.payload, &bytes)?,
+            _ => return Err(format!("no check is known for field {name}")),
+        }
+    }
+    let mut again = vec![];
+    read.write(&mut again).map_err(|error| error.to_string())?;
+    same_bytes(
+        "block written again",
+        &again,
+        &bytes[..again.len().min(bytes.len())],
+    )
+}
+
+/// The block that the fields describe; what they leave out is as a member has it that never set it.
+fn built(vector: &Vector) -> Result<Vec<u8>, String> {
+    let bytes = |name| {
+        if vector.has(name) {
+            vector.hex(name)
+        } else {
+            Ok(vec![])
+        }
+    };
+    let port = |name| {
+        if vector.has(name) {
+            vector.int(name)
+        } else {
+            Ok(-1)
+        }
+    };
+    let host = bytes("host")?;
+    let block = MemberBlock {
+        alive_ms: vector.int("alive")?,
+        port: vector.int("port")? as i32,
+        secure_port: port("securePort")? as i32,
+        udp_port: port("udpPort")? as i32,
+        host: &host,
+        command: &bytes("command")?,
+        domain: &bytes("domain")?,
+        unique_id: unique_id(vector.field("uniqueId")?)?,
+        payload: &bytes("payload")?,
+        raw: &[],
+    };
+    let mut built = vec![];
+    block.write(&mut built).map_err(|error| error.to_string())?;
+    same("encoded_len", block.encoded_len(), built.len())?;
+    let mut owned = vec![];
+    Member::from(block)
+        .write(&mut owned)
+        .map_err(|error| error.to_string())?;
+    same_bytes("the owned member's block", &owned, &built)?;
+    Ok(built)
+}
+
+fn unique_id(value: &Value) -> Result<UniqueId, String> {
+    let id = value.as_str().and_then(|text| text.parse().ok());
+    id.ok_or_else(|| format!("{value} is not a unique id"))
+}
+
+/// The position of the first member block in `bytes`.
+pub(crate) fn find_block(bytes: &[u8]) -> Option<usize> {
+    bytes
+        .windows(member::BEGIN.len())
+        .position(|window| window == member::BEGIN)
+}
+
+pub(crate) fn java_serialized(vector: &Vector) -> Checked {
+    let stream = vector.whole()?;
+    let at = find_block(stream).ok_or("no member block in the stream")?;
+    same_fields(vector, &stream[at..])?;
+    OK
+}
+
+pub(crate) fn absolute_order(vector: &Vector) -> Checked {
+    let mut members = vector
+        .list("input")?
+        .iter()
+        .map(listed)
+        .collect::<Result<Vec<_>, _>>()?;
+    members.sort();
+    let wanted = vector
+        .list("sorted")?
+        .iter()
+        .map(listed)
+        .collect::<Result<Vec<_>, _>>()?;
+    same("sorted", members, wanted)?;
+    OK
+}
+
+fn listed(value: &Value) -> Result<Member, String> {
+    let host = value["host"]
+        .as_str()
+        .and_then(hex::decode)
+        .ok_or("a host is not hexadecimal")?;
+    let mut member = Member::new(([0, 0, 0, 0], 0).into(), unique_id(&value["uniqueId"])?);
+    member.port = int(&value["port"]).ok_or("a port is not a number")? as i32;
+    member.host = host;
+    Ok(member)
+}
