@@ -4,7 +4,7 @@ use core::fmt;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::{JavaError, JavaErrorKind, JavaString, Limits};
+use super::{JavaError, JavaString, Limits};
 
 /// The magic number and version every stream begins with.
 pub const STREAM_HEADER: [u8; 4] = [0xAC, 0xED, 0x00, 0x05];

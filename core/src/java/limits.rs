@@ -25,6 +25,15 @@ impl Limits {
         array_elements: 64 << 20,
         total_bytes: 64 << 20,
     };
+
+    /// For what has been checked against other limits before.
+    pub(crate) const UNLIMITED: Self = Self {
+        depth: usize::MAX,
+        objects: usize::MAX,
+        string_bytes: usize::MAX,
+        array_elements: usize::MAX,
+        total_bytes: usize::MAX,
+    };
 }
 
 impl Default for Limits {

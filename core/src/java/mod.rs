@@ -9,10 +9,15 @@
 
 mod bytes;
 mod code;
+mod copy;
 mod error;
+mod irregular;
 mod limits;
 mod reader;
+mod shared;
 mod string;
+mod table;
+mod token;
 mod writer;
 
 pub use self::bytes::{JavaBytes, STREAM_HEADER};

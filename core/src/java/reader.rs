@@ -1,17 +1,39 @@
 //! `ObjectInputStream`: a stream's items one by one.
 
 use alloc::borrow::Cow;
+use alloc::vec::Vec;
 
-use super::{JavaBytes, JavaError, JavaErrorKind, JavaString, Limits, Next};
+use bytes::Bytes;
+
+use super::bytes::STREAM_HEADER;
+use super::copy::{Copied, Fresh, copy_value};
+use super::irregular::{self, Layouts};
+use super::table::{Kind, Span};
+use super::token::{Token, Walker, check_header};
+use super::{JavaBytes, JavaError, JavaErrorKind as E, JavaString, Limits, Next, code};
 
 /// A Java object stream that is read item by item, as `ObjectInputStream` reads it: primitives from block data,
 /// objects whole.
 ///
 /// Shared objects and class descriptors are resolved: every value that [`read_object`](Self::read_object) gives
-/// stands for itself.
+/// stands for itself. After an error other than [`WriteAborted`](E::WriteAborted) every call gives that error again.
+#[derive(Debug)]
 pub struct ObjectInput<'a> {
     stream: &'a [u8],
-    pos: usize,
+    walker: Walker,
+    /// What is left of the current segment of block data.
+    block_left: usize,
+    /// How many values have been copied out.
+    epoch: u32,
+    /// The last value copied out; kept for its capacity.
+    scratch: Vec<u8>,
+    /// By how many bytes the copies may still exceed what they were read from: a stream that refers to one large
+    /// object many times must not grow without bound.
+    growth_left: usize,
+    aborted: Option<JavaBytes>,
+    /// The layouts of all classes have been found out.
+    resolved: bool,
+    failed: Option<JavaError>,
 }
 
 impl<'a> ObjectInput<'a> {
@@ -21,112 +43,530 @@ impl<'a> ObjectInput<'a> {
     ///
     /// If it does not begin with the stream header, or is longer than `limits` allow.
     pub fn new(stream: &'a [u8], limits: &Limits) -> Result<Self, JavaError> {
-        let _ = limits;
-        Ok(Self { stream, pos: 4 })
+        check_header(stream, limits)?;
+        let mut walker = Walker::new(limits, Layouts::default());
+        walker.restart(STREAM_HEADER.len());
+        Ok(Self {
+            stream,
+            walker,
+            block_left: 0,
+            epoch: 0,
+            scratch: Vec::new(),
+            growth_left: limits.total_bytes,
+            aborted: None,
+            resolved: false,
+            failed: None,
+        })
     }
 
     /// The offset of the next byte to be read.
     pub const fn offset(&self) -> usize {
-        self.pos
+        self.walker.pos
     }
 
     /// What stands next.
+    ///
+    /// # Errors
+    ///
+    /// If it is not the beginning of anything.
     pub fn peek(&mut self) -> Result<Next, JavaError> {
-        self.unfinished()
+        self.guard(Self::peek_item)
     }
 
     /// `readBoolean`.
+    ///
+    /// # Errors
+    ///
+    /// If there is no block data here.
     pub fn read_bool(&mut self) -> Result<bool, JavaError> {
-        self.unfinished()
+        self.guard(|input| input.primitive().map(|[byte]| byte != 0))
     }
 
     /// `readByte`.
+    ///
+    /// # Errors
+    ///
+    /// If there is no block data here.
     pub fn read_i8(&mut self) -> Result<i8, JavaError> {
-        self.unfinished()
+        self.guard(|input| input.primitive().map(i8::from_be_bytes))
     }
 
     /// `readInt`.
+    ///
+    /// # Errors
+    ///
+    /// If there is no block data here, or too little.
     pub fn read_i32(&mut self) -> Result<i32, JavaError> {
-        self.unfinished()
+        self.guard(|input| input.primitive().map(i32::from_be_bytes))
     }
 
     /// `readLong`.
+    ///
+    /// # Errors
+    ///
+    /// If there is no block data here, or too little.
     pub fn read_i64(&mut self) -> Result<i64, JavaError> {
-        self.unfinished()
+        self.guard(|input| input.primitive().map(i64::from_be_bytes))
     }
 
     /// `readUTF`.
+    ///
+    /// # Errors
+    ///
+    /// If there is no block data here, too little, or no modified UTF-8.
     pub fn read_utf(&mut self) -> Result<JavaString, JavaError> {
-        self.unfinished()
+        self.guard(|input| {
+            let len = u16::from_be_bytes(input.primitive()?);
+            let at = input.walker.pos;
+            let text = Bytes::from(input.data(usize::from(len))?.into_owned());
+            JavaString::from_modified_utf8(text).ok_or(E::BadText.at(at))
+        })
     }
 
-    /// `readFully`: `len` bytes of block data.
+    /// `readFully`: `len` bytes of block data, borrowed if they are in one segment.
+    ///
+    /// # Errors
+    ///
+    /// If there is no block data here, or too little.
     pub fn read_bytes(&mut self, len: usize) -> Result<Cow<'a, [u8]>, JavaError> {
-        let _ = len;
-        self.unfinished()
+        self.guard(|input| input.data(len))
     }
 
     /// `readObject`, as a stream of its own.
     ///
     /// # Errors
     ///
-    /// [`WriteAborted`](JavaErrorKind::WriteAborted) if the writer failed inside this object: then
-    /// [`aborted`](Self::aborted) has the exception, and reading goes on after it. Any other error ends the stream.
+    /// [`WriteAborted`](E::WriteAborted) if the writer failed inside this object: then [`aborted`](Self::aborted)
+    /// has the exception, and reading goes on after it. Any other error ends the stream.
     pub fn read_object(&mut self) -> Result<JavaBytes, JavaError> {
-        self.unfinished()
+        self.guard(|input| {
+            input.before_object()?;
+            if input.stream.get(input.walker.pos) == Some(&code::NULL) {
+                input.walker.pos += 1;
+                return Ok(JavaBytes::NULL);
+            }
+            let whole = input.with_layouts(Self::extract)?;
+            input.unless_aborted(whole)?;
+            Ok(JavaBytes::from_checked(Bytes::copy_from_slice(
+                &input.scratch,
+            )))
+        })
     }
 
-    /// The exception of the last [`WriteAborted`](JavaErrorKind::WriteAborted).
-    pub fn aborted(&self) -> Option<&JavaBytes> {
-        None
+    /// The exception of the last [`WriteAborted`](E::WriteAborted).
+    pub const fn aborted(&self) -> Option<&JavaBytes> {
+        self.aborted.as_ref()
     }
 
     /// Passes over one object; faster than reading it.
+    ///
+    /// # Errors
+    ///
+    /// As [`read_object`](Self::read_object).
     pub fn skip_object(&mut self) -> Result<(), JavaError> {
-        self.unfinished()
+        self.guard(|input| {
+            input.before_object()?;
+            let whole = input.with_layouts(Self::pass)?;
+            input.unless_aborted(whole)
+        })
     }
 
     /// A `java.lang.Long`, or null.
+    ///
+    /// # Errors
+    ///
+    /// As [`read_object`](Self::read_object), and [`WrongClass`](E::WrongClass).
     pub fn read_long_object(&mut self) -> Result<Option<i64>, JavaError> {
-        self.unfinished()
+        self.guard(|input| {
+            Ok(input
+                .boxed(b"java.lang.Long", b'J')?
+                .map(i64::from_be_bytes))
+        })
     }
 
     /// A `java.lang.Integer`, or null.
+    ///
+    /// # Errors
+    ///
+    /// As [`read_object`](Self::read_object), and [`WrongClass`](E::WrongClass).
     pub fn read_integer_object(&mut self) -> Result<Option<i32>, JavaError> {
-        self.unfinished()
+        self.guard(|input| {
+            Ok(input
+                .boxed(b"java.lang.Integer", b'I')?
+                .map(i32::from_be_bytes))
+        })
     }
 
     /// A `java.lang.Boolean`, or null.
+    ///
+    /// # Errors
+    ///
+    /// As [`read_object`](Self::read_object), and [`WrongClass`](E::WrongClass).
     pub fn read_boolean_object(&mut self) -> Result<Option<bool>, JavaError> {
-        self.unfinished()
+        self.guard(|input| {
+            Ok(input
+                .boxed(b"java.lang.Boolean", b'Z')?
+                .map(|[byte]| byte != 0))
+        })
     }
 
     /// A `java.lang.String`, or null.
+    ///
+    /// # Errors
+    ///
+    /// As [`read_object`](Self::read_object), and [`WrongClass`](E::WrongClass).
     pub fn read_string_object(&mut self) -> Result<Option<JavaString>, JavaError> {
-        self.unfinished()
+        self.guard(|input| {
+            let at = input.walker.pos;
+            let Some(handle) = input.node()? else {
+                return Ok(None);
+            };
+            let text = input
+                .walker
+                .table
+                .text(handle, input.stream)
+                .ok_or(E::WrongClass.at(at))?;
+            Ok(Some(JavaString::from_checked(Bytes::copy_from_slice(text))))
+        })
     }
 
+    /// Ends the reading.
+    ///
     /// # Errors
     ///
     /// If anything is left.
-    pub fn finish(self) -> Result<(), JavaError> {
-        self.unfinished()
+    pub fn finish(mut self) -> Result<(), JavaError> {
+        match self.peek()? {
+            Next::End => Ok(()),
+            _ => Err(E::Trailing.at(self.walker.pos)),
+        }
     }
 
-    fn unfinished<T>(&self) -> Result<T, JavaError> {
-        let _ = &self.stream;
-        Err(JavaErrorKind::End.at(self.pos))
+    fn guard<T>(
+        &mut self,
+        read: impl FnOnce(&mut Self) -> Result<T, JavaError>,
+    ) -> Result<T, JavaError> {
+        if let Some(error) = self.failed {
+            return Err(error);
+        }
+        read(self).inspect_err(|error| {
+            if !error.is_write_aborted() {
+                self.failed = Some(*error);
+            }
+        })
+    }
+
+    /// The type code that stands next, after resets; `None` at the end.
+    fn next_code(&mut self) -> Option<u8> {
+        loop {
+            let code = self.stream.get(self.walker.pos).copied()?;
+            if code != code::RESET {
+                return Some(code);
+            }
+            self.walker.restart(self.walker.pos + 1);
+        }
+    }
+
+    fn peek_item(&mut self) -> Result<Next, JavaError> {
+        if self.block_left > 0 {
+            return Ok(Next::Data);
+        }
+        let at = self.walker.pos;
+        let Some(code) = self.next_code() else {
+            return Ok(Next::End);
+        };
+        Ok(match code {
+            code::BLOCK_DATA | code::BLOCK_DATA_LONG => Next::Data,
+            code::NULL => Next::Null,
+            code::STRING | code::LONG_STRING => Next::String,
+            code::EXCEPTION => Next::Exception,
+            code::CLASS_DESC | code::PROXY_CLASS_DESC | code::CLASS => Next::Class,
+            code::OBJECT => Next::Object(self.class_name_at(self.walker.pos + 1)?),
+            code::ARRAY => Next::Array(self.class_name_at(self.walker.pos + 1)?),
+            code::ENUM => Next::Enum(self.class_name_at(self.walker.pos + 1)?),
+            code::REFERENCE => {
+                let entry = self
+                    .handle_at(self.walker.pos + 1)
+                    .and_then(|handle| self.walker.table.entry(handle));
+                let entry = *entry.ok_or(E::BadTypeCode(code).at(at))?;
+                match entry.kind {
+                    Kind::String => Next::String,
+                    Kind::ClassDesc | Kind::Class => Next::Class,
+                    Kind::Object => Next::Object(self.name_of(entry.class)),
+                    Kind::Array => Next::Array(self.name_of(entry.class)),
+                    Kind::Enum => Next::Enum(self.name_of(entry.class)),
+                }
+            }
+            code => return Err(E::BadTypeCode(code).at(at)),
+        })
+    }
+
+    fn handle_at(&self, pos: usize) -> Option<u32> {
+        let wire = self.stream.get(pos..)?.first_chunk()?;
+        u32::from_be_bytes(*wire).checked_sub(code::BASE_HANDLE)
+    }
+
+    fn name_of(&self, class: u32) -> JavaString {
+        let name = self
+            .walker
+            .table
+            .class(class)
+            .filter(|class| !class.proxy)
+            .map(|class| class.name.of(self.stream));
+        JavaString::from_checked(Bytes::copy_from_slice(name.unwrap_or_default()))
+    }
+
+    /// The name of the class whose descriptor begins at `pos`; empty for a proxy.
+    fn class_name_at(&self, pos: usize) -> Result<JavaString, JavaError> {
+        let truncated = E::Truncated.at(self.stream.len());
+        match self.stream.get(pos).ok_or(truncated)? {
+            &code::CLASS_DESC => {
+                let len = self
+                    .stream
+                    .get(pos + 1..)
+                    .and_then(<[u8]>::first_chunk)
+                    .ok_or(truncated)?;
+                let name = self
+                    .stream
+                    .get(pos + 3..pos + 3 + usize::from(u16::from_be_bytes(*len)));
+                JavaString::from_modified_utf8(Bytes::copy_from_slice(name.ok_or(truncated)?))
+                    .ok_or(E::BadText.at(pos))
+            }
+            &code::REFERENCE => {
+                let entry = self
+                    .handle_at(pos + 1)
+                    .and_then(|handle| self.walker.table.entry(handle));
+                let entry = entry.filter(|entry| entry.kind == Kind::ClassDesc);
+                Ok(self.name_of(entry.ok_or(E::BadTypeCode(code::REFERENCE).at(pos))?.class))
+            }
+            &code::PROXY_CLASS_DESC => Ok(JavaString::new()),
+            &code => Err(E::BadTypeCode(code).at(pos)),
+        }
+    }
+
+    /// Opens the next segment of block data.
+    fn open_block(&mut self) -> Result<(), JavaError> {
+        let at = self.walker.pos;
+        match self.next_code() {
+            Some(code @ (code::BLOCK_DATA | code::BLOCK_DATA_LONG)) => {
+                let Token::Block {
+                    data: Span { start, len },
+                    ..
+                } = self.walker.block(self.stream, code)?
+                else {
+                    return Err(E::ExpectedData.at(at));
+                };
+                (self.walker.pos, self.block_left) = (start as usize, len as usize);
+                Ok(())
+            }
+            Some(_) => Err(E::ExpectedData.at(at)),
+            None => Err(E::Truncated.at(at)),
+        }
+    }
+
+    /// `len` bytes of block data.
+    fn data(&mut self, len: usize) -> Result<Cow<'a, [u8]>, JavaError> {
+        while self.block_left == 0 && len > 0 {
+            self.open_block()?;
+        }
+        if len <= self.block_left {
+            return self.segment(len).map(Cow::Borrowed);
+        }
+        let mut gathered = Vec::new();
+        while gathered.len() < len {
+            if self.block_left == 0 {
+                self.open_block()?;
+            }
+            gathered.extend_from_slice(self.segment((len - gathered.len()).min(self.block_left))?);
+        }
+        Ok(Cow::Owned(gathered))
+    }
+
+    /// `len` bytes of the current segment, which has as many.
+    fn segment(&mut self, len: usize) -> Result<&'a [u8], JavaError> {
+        let pos = self.walker.pos;
+        let bytes = self
+            .stream
+            .get(pos..pos + len)
+            .ok_or(E::Truncated.at(pos))?;
+        self.walker.pos += len;
+        self.block_left -= len;
+        Ok(bytes)
+    }
+
+    fn primitive<const N: usize>(&mut self) -> Result<[u8; N], JavaError> {
+        let at = self.walker.pos;
+        let bytes = self.data(N)?;
+        bytes.first_chunk().copied().ok_or(E::ExpectedData.at(at))
+    }
+
+    /// Makes sure that an object stands next.
+    fn before_object(&mut self) -> Result<(), JavaError> {
+        let at = self.walker.pos;
+        if self.block_left > 0 {
+            return Err(E::ExpectedObject.at(at));
+        }
+        match self.next_code() {
+            None => Err(E::Truncated.at(at)),
+            Some(code::BLOCK_DATA | code::BLOCK_DATA_LONG) => Err(E::ExpectedObject.at(at)),
+            Some(_) => Ok(()),
+        }
+    }
+
+    /// Reads one value, and once more if it has a class whose layout was in doubt and has been found out.
+    fn with_layouts(
+        &mut self,
+        read: fn(&mut Self) -> Result<bool, JavaError>,
+    ) -> Result<bool, JavaError> {
+        let (pos, handles) = (self.walker.pos, self.walker.next_handle());
+        let first = read(self);
+        if self.resolved || !self.walker.suspicious || first == Ok(false) {
+            return first;
+        }
+        self.resolved = true;
+        match irregular::resolve(self.stream, &self.walker.limits, &self.walker.layouts) {
+            Ok(layouts) if layouts != self.walker.layouts => {
+                self.walker.layouts = layouts;
+                self.walker.rewind(pos, handles);
+                read(self)
+            }
+            // Damaged further on, perhaps: what stands before the damage is read as it is.
+            _ => first,
+        }
+    }
+
+    /// Copies one value into `scratch`.
+    fn extract(&mut self) -> Result<bool, JavaError> {
+        self.epoch += 1;
+        self.scratch.clear();
+        self.scratch.extend_from_slice(&STREAM_HEADER);
+        let before = self.walker.pos;
+        let out_max = self.stream.len() - before + self.growth_left + STREAM_HEADER.len();
+        let mut target = Fresh(0);
+        let copied = copy_value(
+            &mut self.walker,
+            self.stream,
+            &mut self.scratch,
+            &mut target,
+            self.epoch,
+            out_max,
+        )?;
+        if copied == Copied::Aborted {
+            return Ok(false);
+        }
+        let read = self.walker.pos - before + STREAM_HEADER.len();
+        let growth = self.scratch.len().saturating_sub(read);
+        self.growth_left = self
+            .growth_left
+            .checked_sub(growth)
+            .ok_or(E::StreamTooLong.at(before))?;
+        Ok(true)
+    }
+
+    fn pass(&mut self) -> Result<bool, JavaError> {
+        self.walker.skip_value(self.stream)
+    }
+
+    /// Deals with the exception that a writer left in place of a value.
+    fn unless_aborted(&mut self, whole: bool) -> Result<(), JavaError> {
+        if whole {
+            return Ok(());
+        }
+        let at = self.walker.pos - 1;
+        if !self.extract()? {
+            return Err(E::BadTypeCode(code::EXCEPTION).at(at));
+        }
+        self.aborted = Some(JavaBytes::from_checked(Bytes::copy_from_slice(
+            &self.scratch,
+        )));
+        // Unlike `ObjectInputStream`, which forgets to, and then reads every later back reference wrongly.
+        self.walker.reset();
+        Err(E::WriteAborted.at(at))
+    }
+
+    /// Walks over one value: its handle, or `None` for null.
+    fn node(&mut self) -> Result<Option<u32>, JavaError> {
+        self.before_object()?;
+        let pos = self.walker.pos;
+        match self.stream.get(pos) {
+            Some(&code::NULL) => {
+                self.walker.pos += 1;
+                Ok(None)
+            }
+            Some(&code::REFERENCE) => {
+                self.pass()?;
+                Ok(self.handle_at(pos + 1))
+            }
+            _ => {
+                let from = self.walker.next_handle();
+                let whole = self.with_layouts(Self::pass)?;
+                self.unless_aborted(whole)?;
+                self.walker
+                    .table
+                    .handle_at(pos, from)
+                    .map(Some)
+                    .ok_or(E::ExpectedObject.at(pos))
+            }
+        }
+    }
+
+    /// The single primitive field of a boxed value of this class.
+    fn boxed<const N: usize>(
+        &mut self,
+        name: &[u8],
+        code: u8,
+    ) -> Result<Option<[u8; N]>, JavaError> {
+        let at = self.walker.pos;
+        let Some(handle) = self.node()? else {
+            return Ok(None);
+        };
+        let table = &self.walker.table;
+        let value = table
+            .entry(handle)
+            .filter(|entry| entry.kind == Kind::Object)
+            .and_then(|entry| {
+                let class = table.class(entry.class)?;
+                let above = table.class(class.superclass);
+                let plain = class.name.of(self.stream) == name
+                    && class.flags == code::SERIALIZABLE
+                    && above.is_none_or(|above| !above.has_data() && above.hierarchy == 0);
+                let [field] = table.fields_of(class) else {
+                    return None;
+                };
+                let body = entry.body as usize;
+                self.stream
+                    .get(body..)?
+                    .first_chunk()
+                    .filter(|_| plain && field.code == code)
+            });
+        value.copied().map(Some).ok_or(E::WrongClass.at(at))
     }
 }
 
 /// Whether `stream` is exactly one value.
 pub(crate) fn check_one_value(stream: &[u8], limits: &Limits) -> Result<(), JavaError> {
-    let _ = (stream, limits);
-    Err(JavaErrorKind::End.at(0))
+    let mut input = ObjectInput::new(stream, limits)?;
+    input.skip_object()?;
+    input.finish()
 }
 
 /// The name of a value's class.
 pub(crate) fn class_name(value: &JavaBytes) -> Option<JavaString> {
-    let _ = value;
-    None
+    let mut input = ObjectInput::new(value.as_bytes(), &Limits::UNLIMITED).ok()?;
+    match input.peek().ok()? {
+        Next::String => Some(JavaString::from_checked(Bytes::from_static(
+            b"java.lang.String",
+        ))),
+        Next::Object(name) | Next::Array(name) | Next::Enum(name) => {
+            Some(name).filter(|name| !name.is_empty())
+        }
+        Next::Class => {
+            let kind: &[u8] = match value.body().first() {
+                Some(&code::CLASS) => b"java.lang.Class",
+                _ => b"java.io.ObjectStreamClass",
+            };
+            Some(JavaString::from_checked(Bytes::copy_from_slice(kind)))
+        }
+        Next::Data | Next::Null | Next::Exception | Next::End => None,
+    }
 }

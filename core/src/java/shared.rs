@@ -1,0 +1,163 @@
+//! What a stream that is being written already holds and can be referred back to.
+
+use alloc::vec::Vec;
+
+use hashbrown::HashMap;
+
+use super::copy::Target;
+use super::table::{Class, NONE};
+use super::token::Walker;
+
+/// The handles of a stream being written.
+#[derive(Debug, Default)]
+pub(crate) struct Shared {
+    /// The next handle.
+    pub(crate) next: u32,
+    /// Class descriptors by all that they say.
+    classes: HashMap<Vec<u8>, u32>,
+    type_strings: HashMap<Vec<u8>, u32>,
+    /// Boxed values that `valueOf` takes from its cache, by field type.
+    pub(crate) boxes: HashMap<(u8, i16), u32>,
+    /// Reused for looking up.
+    key: Vec<u8>,
+}
+
+impl Shared {
+    /// Forgets everything, as `ObjectOutputStream.reset` does.
+    pub(crate) fn clear(&mut self) {
+        self.next = 0;
+        self.classes.clear();
+        self.type_strings.clear();
+        self.boxes.clear();
+    }
+
+    /// Forgets what got handles from `handle` on: it has not been written after all.
+    pub(crate) fn forget_from(&mut self, handle: u32) {
+        self.classes.retain(|_, kept| *kept < handle);
+        self.type_strings.retain(|_, kept| *kept < handle);
+        self.boxes.retain(|_, kept| *kept < handle);
+    }
+
+    /// Begins the key of a class whose superclass has the handle `superclass`.
+    pub(crate) fn begin_key(
+        &mut self,
+        name: &[u8],
+        uid: i64,
+        flags: u8,
+        proxy: bool,
+        superclass: u32,
+    ) {
+        self.key.clear();
+        self.key.extend_from_slice(&superclass.to_be_bytes());
+        self.key.extend_from_slice(&uid.to_be_bytes());
+        self.key.extend_from_slice(&[flags, u8::from(proxy)]);
+        self.key_part(name);
+    }
+
+    /// Adds a field; `signature` is empty for a primitive one.
+    pub(crate) fn key_field(&mut self, code: u8, name: &[u8], signature: &[u8]) {
+        self.key.push(code);
+        self.key_part(name);
+        self.key_part(signature);
+    }
+
+    fn key_part(&mut self, part: &[u8]) {
+        self.key
+            .extend_from_slice(&(part.len() as u32).to_be_bytes());
+        self.key.extend_from_slice(part);
+    }
+
+    /// The handle of the class whose key has been made.
+    pub(crate) fn class_of_key(&self) -> Option<u32> {
+        self.classes.get(self.key.as_slice()).copied()
+    }
+
+    /// Keeps the handle of the class whose key has been made.
+    pub(crate) fn keep_key(&mut self, handle: u32) {
+        self.classes.insert(self.key.clone(), handle);
+    }
+
+    pub(crate) fn type_string(&self, text: &[u8]) -> Option<u32> {
+        self.type_strings.get(text).copied()
+    }
+
+    pub(crate) fn keep_type_string(&mut self, text: &[u8], handle: u32) {
+        self.type_strings.insert(text.to_vec(), handle);
+    }
+
+    pub(crate) fn take_handle(&mut self) -> u32 {
+        self.next += 1;
+        self.next - 1
+    }
+
+    fn make_key(&mut self, walker: &Walker, source: &[u8], class: &Class, superclass: u32) {
+        self.begin_key(
+            class.name.of(source),
+            class.uid,
+            class.flags,
+            class.proxy,
+            superclass,
+        );
+        for field in walker.table.fields_of(class) {
+            let signature = match field.code {
+                b'L' | b'[' => walker
+                    .table
+                    .text(field.signature, source)
+                    .unwrap_or_default(),
+                _ => &[],
+            };
+            self.key_field(field.code, field.name.of(source), signature);
+        }
+    }
+}
+
+impl Target for Shared {
+    const SHARES: bool = true;
+
+    fn known_class(&mut self, walker: &Walker, source: &[u8], class: u32) -> Option<u32> {
+        if self.classes.is_empty() {
+            return None;
+        }
+        // From the topmost superclass down; a hierarchy has a bounded length.
+        let mut chain = heapless::Vec::<Class, 66>::new();
+        let mut next = walker.table.class(class);
+        while let Some(class) = next {
+            chain.push(*class).ok()?;
+            next = walker.table.class(class.superclass);
+        }
+        let mut handle = NONE;
+        for class in chain.iter().rev() {
+            self.make_key(walker, source, class, handle);
+            handle = self.class_of_key()?;
+        }
+        Some(handle)
+    }
+
+    fn known_type_string(&mut self, text: &[u8]) -> Option<u32> {
+        self.type_string(text)
+    }
+
+    fn class_written(&mut self, walker: &Walker, source: &[u8], class: u32, handle: u32) {
+        let Some(class) = walker.table.class(class).copied() else {
+            return;
+        };
+        let superclass = match walker.table.class(class.superclass) {
+            None => NONE,
+            // A superclass is always written before its subclass is whole.
+            Some(above) => walker
+                .table
+                .entry(above.handle)
+                .map_or(NONE, |entry| entry.mark.1),
+        };
+        self.make_key(walker, source, &class, superclass);
+        self.keep_key(handle);
+    }
+
+    fn type_string_written(&mut self, text: &[u8], handle: u32) {
+        self.keep_type_string(text, handle);
+    }
+
+    fn assign(&mut self) -> u32 {
+        self.take_handle()
+    }
+}

@@ -1,0 +1,825 @@
+//! A pull parser: the items of one value, one after the other, without recursion.
+
+use alloc::vec::Vec;
+
+use super::code;
+use super::irregular::{Layout, Layouts, is_suspect};
+use super::string::is_modified_utf8;
+use super::table::{Class, Entry, Field, Kind, NONE, Span, Table};
+use super::{JavaError, JavaErrorKind as E, Limits};
+
+/// Superclasses one class may have: real ones have a dozen at most.
+const HIERARCHY_MAX: u16 = 64;
+
+/// An item of a value. Handles count from 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Token {
+    Null,
+    /// A back reference; `type_string` where a field's type stands.
+    Reference {
+        handle: u32,
+        type_string: bool,
+    },
+    String {
+        handle: u32,
+        text: Span,
+        long: bool,
+        type_string: bool,
+    },
+    /// A class descriptor begins: its type strings, its annotation, its superclass and [`DescEnd`](Self::DescEnd)
+    /// follow.
+    Desc {
+        handle: u32,
+        class: u32,
+    },
+    /// The annotation is over; the superclass follows.
+    DescEnd {
+        class: u32,
+    },
+    /// An object, array, enum constant or class object begins: its class descriptor and [`Body`](Self::Body) follow.
+    Open(Kind),
+    /// The class is known and the handle is assigned: the data and [`Close`](Self::Close) follow.
+    Body {
+        handle: u32,
+        class: u32,
+    },
+    /// The primitive fields of one class of the object, or the elements of an array.
+    Primitives(Span),
+    /// A segment of block data.
+    Block {
+        data: Span,
+        long: bool,
+    },
+    EndBlock,
+    Close,
+    /// The end, at this offset, of what [`Walker::detour`] went to.
+    Returned {
+        end: usize,
+    },
+    /// `TC_EXCEPTION`: everything open has been abandoned and the handles begin anew; the exception follows as a
+    /// value of its own.
+    Exception,
+}
+
+/// What may stand where a value is read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Value,
+    TypeString,
+    EnumName,
+    Class,
+    Superclass,
+}
+
+/// What is open, innermost last.
+#[derive(Clone, Copy, Debug)]
+enum Frame {
+    Value,
+    DescFields {
+        class: u32,
+        next: u16,
+    },
+    DescAnnotation {
+        class: u32,
+    },
+    DescSuper {
+        class: u32,
+    },
+    DescDone {
+        class: u32,
+    },
+    Open {
+        kind: Kind,
+        start: u32,
+    },
+    Opened {
+        kind: Kind,
+        start: u32,
+    },
+    /// Items before the fields, see [`Layout::Late`].
+    Late {
+        class: u32,
+        left: u8,
+    },
+    Primitives {
+        class: u32,
+    },
+    Objects {
+        class: u32,
+        left: u16,
+    },
+    Annotation,
+    Elements {
+        left: u32,
+    },
+    /// The elements of a primitive array.
+    Raw {
+        len: u32,
+    },
+    EnumName,
+    Close,
+    Return {
+        pos: usize,
+        next: u32,
+    },
+}
+
+/// A walk over the values of a stream.
+///
+/// The stream is an argument of every call, so that one walker with its tables serves many streams.
+#[derive(Debug)]
+pub(crate) struct Walker {
+    pub(crate) pos: usize,
+    /// Where the last value began, at its type code.
+    pub(crate) at: usize,
+    pub(crate) table: Table,
+    pub(crate) limits: Limits,
+    pub(crate) layouts: Layouts,
+    /// The next handle: the end of the table, except on a detour.
+    next: u32,
+    stack: Vec<Frame>,
+    depth: usize,
+    /// The class that was last read where one is expected.
+    class: u32,
+    /// Whether a class has been met whose layout can be in doubt.
+    pub(crate) suspicious: bool,
+}
+
+fn byte_at(stream: &[u8], pos: usize) -> Result<u8, JavaError> {
+    stream
+        .get(pos)
+        .copied()
+        .ok_or(E::Truncated.at(stream.len()))
+}
+
+fn span(start: usize, len: usize) -> Span {
+    // Streams are shorter than 2 GiB.
+    Span {
+        start: start as u32,
+        len: len as u32,
+    }
+}
+
+impl Walker {
+    pub(crate) fn new(limits: &Limits, layouts: Layouts) -> Self {
+        Self {
+            pos: 0,
+            at: 0,
+            table: Table::default(),
+            limits: *limits,
+            layouts,
+            next: 0,
+            stack: Vec::new(),
+            depth: 0,
+            class: NONE,
+            suspicious: false,
+        }
+    }
+
+    /// Begins anew at `pos`, with empty tables.
+    pub(crate) fn restart(&mut self, pos: usize) {
+        self.pos = pos;
+        self.reset();
+    }
+
+    /// Forgets all handles and everything open.
+    pub(crate) fn reset(&mut self) {
+        self.table.clear();
+        self.next = 0;
+        self.stack.clear();
+        self.depth = 0;
+    }
+
+    /// Goes back to `pos`, where `handles` had been given out, to read once more what follows.
+    pub(crate) fn rewind(&mut self, pos: usize, handles: u32) {
+        (self.pos, self.next) = (pos, handles);
+        self.stack.clear();
+        self.depth = 0;
+        self.table.truncate(handles);
+    }
+
+    /// Expects one value.
+    pub(crate) fn expect_value(&mut self) {
+        self.stack.push(Frame::Value);
+    }
+
+    /// How much is open; 0 when the value is over.
+    pub(crate) fn level(&self) -> usize {
+        self.stack.len()
+    }
+
+    /// The handle that would be assigned next.
+    pub(crate) const fn next_handle(&self) -> u32 {
+        self.next
+    }
+
+    /// Goes back to something met before and then comes back here.
+    pub(crate) fn detour(&mut self, handle: u32) -> Result<usize, JavaError> {
+        let start = self
+            .table
+            .entry(handle)
+            .ok_or(E::BadHandle(handle).at(self.pos))?
+            .start as usize;
+        self.stack.push(Frame::Return {
+            pos: self.pos,
+            next: self.next,
+        });
+        self.stack.push(Frame::Value);
+        self.next = self.table.first_handle_of(handle);
+        self.pos = start;
+        Ok(start)
+    }
+
+    /// Walks over a whole stream, header included.
+    pub(crate) fn walk_stream(&mut self, stream: &[u8]) -> Result<(), JavaError> {
+        check_header(stream, &self.limits)?;
+        self.restart(4);
+        while let Some(&code) = stream.get(self.pos) {
+            match code {
+                code::BLOCK_DATA | code::BLOCK_DATA_LONG => drop(self.block(stream, code)?),
+                code::RESET => self.restart(self.pos + 1),
+                _ => {
+                    if !self.skip_value(stream)? {
+                        // The exception itself; one inside it is more than any writer leaves.
+                        if !self.skip_value(stream)? {
+                            return Err(E::BadTypeCode(code::EXCEPTION).at(self.pos));
+                        }
+                        self.reset();
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Passes over one value; `false` if the writer gave up in it, and an exception follows.
+    pub(crate) fn skip_value(&mut self, stream: &[u8]) -> Result<bool, JavaError> {
+        self.expect_value();
+        while !self.stack.is_empty() {
+            if self.next(stream)? == Token::Exception {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// The names of up to `max` classes whose layout is in doubt, in the order of the stream.
+    pub(crate) fn suspects(&self, stream: &[u8], max: usize) -> Vec<bytes::Bytes> {
+        let mut names: Vec<bytes::Bytes> = Vec::new();
+        for class in &self.table.classes {
+            let name = class.name.of(stream);
+            if is_suspect(class, name)
+                && names.len() < max
+                && !names.iter().any(|known| known == name)
+            {
+                names.push(bytes::Bytes::copy_from_slice(name));
+            }
+        }
+        names
+    }
+
+    /// The next item.
+    pub(crate) fn next(&mut self, stream: &[u8]) -> Result<Token, JavaError> {
+        loop {
+            let Some(frame) = self.stack.pop() else {
+                return Err(E::End.at(self.pos));
+            };
+            match frame {
+                Frame::Value => return self.value(stream, Role::Value),
+                Frame::Elements { left } => {
+                    if let Some(left) = left.checked_sub(1) {
+                        self.stack.push(Frame::Elements { left });
+                        return self.value(stream, Role::Value);
+                    }
+                }
+                Frame::Objects { class, left } => match left.checked_sub(1) {
+                    Some(left) => {
+                        self.stack.push(Frame::Objects { class, left });
+                        return self.value(stream, Role::Value);
+                    }
+                    None => self.after_fields(class),
+                },
+                Frame::Primitives { class } => {
+                    let info = self.info(class)?;
+                    self.stack.push(Frame::Objects {
+                        class,
+                        left: info.object_fields,
+                    });
+                    if info.primitive_len > 0 {
+                        let start = self.pos;
+                        self.take(stream, info.primitive_len as usize)?;
+                        return Ok(Token::Primitives(Span {
+                            start: start as u32,
+                            len: info.primitive_len,
+                        }));
+                    }
+                }
+                Frame::Late { class, left } => {
+                    let Some(left) = left.checked_sub(1) else {
+                        self.stack.push(Frame::Primitives { class });
+                        continue;
+                    };
+                    self.stack.push(Frame::Late { class, left });
+                    return match byte_at(stream, self.pos)? {
+                        code @ (code::BLOCK_DATA | code::BLOCK_DATA_LONG) => {
+                            self.block(stream, code)
+                        }
+                        _ => self.value(stream, Role::Value),
+                    };
+                }
+                Frame::Annotation | Frame::DescAnnotation { .. } => {
+                    match byte_at(stream, self.pos)? {
+                        code::END_BLOCK_DATA => {
+                            self.pos += 1;
+                            if let Frame::DescAnnotation { class } = frame {
+                                self.stack.push(Frame::DescSuper { class });
+                            }
+                            return Ok(Token::EndBlock);
+                        }
+                        code => {
+                            self.stack.push(frame);
+                            return match code {
+                                code::BLOCK_DATA | code::BLOCK_DATA_LONG => {
+                                    self.block(stream, code)
+                                }
+                                _ => self.value(stream, Role::Value),
+                            };
+                        }
+                    }
+                }
+                Frame::Raw { len } => {
+                    let start = self.pos;
+                    self.take(stream, len as usize)?;
+                    return Ok(Token::Primitives(Span {
+                        start: start as u32,
+                        len,
+                    }));
+                }
+                Frame::Close => {
+                    self.depth -= 1;
+                    return Ok(Token::Close);
+                }
+                Frame::Open { kind, start } => {
+                    self.stack.push(Frame::Opened { kind, start });
+                    return self.value(stream, Role::Class);
+                }
+                Frame::Opened { kind, start } => return self.opened(stream, kind, start),
+                Frame::EnumName => return self.value(stream, Role::EnumName),
+                Frame::DescFields { class, next } => {
+                    if let Some(token) = self.desc_fields(stream, class, next)? {
+                        return Ok(token);
+                    }
+                }
+                Frame::DescSuper { class } => {
+                    self.stack.push(Frame::DescDone { class });
+                    return self.value(stream, Role::Superclass);
+                }
+                Frame::DescDone { class } => return self.desc_done(stream, class),
+                Frame::Return { pos, next } => {
+                    let end = self.pos;
+                    (self.pos, self.next) = (pos, next);
+                    return Ok(Token::Returned { end });
+                }
+            }
+        }
+    }
+
+    fn info(&self, class: u32) -> Result<Class, JavaError> {
+        self.table
+            .class(class)
+            .copied()
+            .ok_or(E::BadDescriptor.at(self.pos))
+    }
+
+    fn take<'s>(&mut self, stream: &'s [u8], len: usize) -> Result<&'s [u8], JavaError> {
+        let rest = stream.get(self.pos..).unwrap_or_default();
+        let bytes = rest.get(..len).ok_or(E::Truncated.at(stream.len()))?;
+        self.pos += len;
+        Ok(bytes)
+    }
+
+    fn array<const N: usize>(&mut self, stream: &[u8]) -> Result<[u8; N], JavaError> {
+        let rest = stream.get(self.pos..).unwrap_or_default();
+        let bytes = rest
+            .first_chunk::<N>()
+            .ok_or(E::Truncated.at(stream.len()))?;
+        self.pos += N;
+        Ok(*bytes)
+    }
+
+    fn u16(&mut self, stream: &[u8]) -> Result<u16, JavaError> {
+        self.array(stream).map(u16::from_be_bytes)
+    }
+
+    /// A count or length: not negative, and no more than the rest of the stream could hold.
+    fn count(&mut self, stream: &[u8]) -> Result<usize, JavaError> {
+        let at = self.pos;
+        let count = i32::from_be_bytes(self.array(stream)?);
+        usize::try_from(count).map_err(|_| E::NegativeLength.at(at))
+    }
+
+    /// A segment of block data, at its type code.
+    pub(crate) fn block(&mut self, stream: &[u8], code: u8) -> Result<Token, JavaError> {
+        self.pos += 1;
+        let long = code == code::BLOCK_DATA_LONG;
+        let len = if long {
+            self.count(stream)?
+        } else {
+            usize::from(self.array::<1>(stream)?[0])
+        };
+        let start = self.pos;
+        self.take(stream, len)?;
+        Ok(Token::Block {
+            data: span(start, len),
+            long,
+        })
+    }
+
+    /// Gives out a handle. On a detour it has been given out before.
+    fn define(
+        &mut self,
+        kind: Kind,
+        start: usize,
+        body: usize,
+        class: u32,
+    ) -> Result<u32, JavaError> {
+        let handle = self.next;
+        if handle as usize == self.table.entries.len() {
+            if self.table.entries.len() >= self.limits.objects {
+                return Err(E::TooManyObjects.at(start));
+            }
+            self.table.entries.push(Entry {
+                kind,
+                start: start as u32,
+                body: body as u32,
+                class,
+                mark: (0, 0),
+            });
+        }
+        self.next += 1;
+        Ok(handle)
+    }
+
+    fn deeper(&mut self) -> Result<(), JavaError> {
+        if self.depth >= self.limits.depth {
+            return Err(E::TooDeep.at(self.pos));
+        }
+        self.depth += 1;
+        Ok(())
+    }
+
+    /// A value at its type code.
+    fn value(&mut self, stream: &[u8], role: Role) -> Result<Token, JavaError> {
+        let start = self.pos;
+        self.at = start;
+        let code = byte_at(stream, start)?;
+        self.pos += 1;
+        let wrong = Err(E::BadTypeCode(code).at(start));
+        match (code, role) {
+            (code::NULL, Role::Value) => Ok(Token::Null),
+            (code::NULL, Role::Superclass) => {
+                self.class = NONE;
+                Ok(Token::Null)
+            }
+            (code::REFERENCE, _) => self.reference(stream, role),
+            (code::CLASS_DESC, Role::Value | Role::Class | Role::Superclass) => {
+                self.desc(stream, start)
+            }
+            (code::PROXY_CLASS_DESC, Role::Value | Role::Class | Role::Superclass) => {
+                self.proxy_desc(stream, start)
+            }
+            (code::STRING | code::LONG_STRING, Role::Value | Role::TypeString | Role::EnumName) => {
+                self.string(
+                    stream,
+                    start,
+                    code == code::LONG_STRING,
+                    role == Role::TypeString,
+                )
+            }
+            (code::OBJECT, Role::Value) => self.open(Kind::Object, start),
+            (code::ARRAY, Role::Value) => self.open(Kind::Array, start),
+            (code::ENUM, Role::Value) => self.open(Kind::Enum, start),
+            (code::CLASS, Role::Value) => self.open(Kind::Class, start),
+            (code::EXCEPTION, Role::Value) => {
+                self.reset();
+                Ok(Token::Exception)
+            }
+            _ => wrong,
+        }
+    }
+
+    fn open(&mut self, kind: Kind, start: usize) -> Result<Token, JavaError> {
+        self.deeper()?;
+        self.stack.push(Frame::Open {
+            kind,
+            start: start as u32,
+        });
+        Ok(Token::Open(kind))
+    }
+
+    fn reference(&mut self, stream: &[u8], role: Role) -> Result<Token, JavaError> {
+        let at = self.pos;
+        let wire = u32::from_be_bytes(self.array(stream)?);
+        let wrong = E::BadHandle(wire).at(at);
+        let handle = wire
+            .checked_sub(code::BASE_HANDLE)
+            .filter(|&handle| handle < self.next)
+            .ok_or(wrong)?;
+        let entry = self.table.entry(handle).ok_or(wrong)?;
+        match (role, entry.kind) {
+            (Role::Value, _) | (Role::TypeString | Role::EnumName, Kind::String) => {}
+            (Role::Class | Role::Superclass, Kind::ClassDesc) => self.class = entry.class,
+            _ => return Err(wrong),
+        }
+        Ok(Token::Reference {
+            handle,
+            type_string: role == Role::TypeString,
+        })
+    }
+
+    fn string(
+        &mut self,
+        stream: &[u8],
+        start: usize,
+        long: bool,
+        type_string: bool,
+    ) -> Result<Token, JavaError> {
+        let len = if long {
+            let len = i64::from_be_bytes(self.array(stream)?);
+            usize::try_from(len).map_err(|_| E::NegativeLength.at(start))?
+        } else {
+            usize::from(self.u16(stream)?)
+        };
+        let body = self.pos;
+        let text = self.text(stream, len)?;
+        let handle = self.define(Kind::String, start, body, text.len)?;
+        Ok(Token::String {
+            handle,
+            text,
+            long,
+            type_string,
+        })
+    }
+
+    /// `len` bytes of modified UTF-8.
+    fn text(&mut self, stream: &[u8], len: usize) -> Result<Span, JavaError> {
+        let start = self.pos;
+        if len > self.limits.string_bytes {
+            return Err(E::StringTooLong.at(start));
+        }
+        if !is_modified_utf8(self.take(stream, len)?) {
+            return Err(E::BadText.at(start));
+        }
+        Ok(span(start, len))
+    }
+
+    fn utf(&mut self, stream: &[u8]) -> Result<Span, JavaError> {
+        let len = usize::from(self.u16(stream)?);
+        self.text(stream, len)
+    }
+
+    /// A class descriptor after its type code, up to the number of fields.
+    fn desc(&mut self, stream: &[u8], start: usize) -> Result<Token, JavaError> {
+        self.deeper()?;
+        let name = self.utf(stream)?;
+        let uid = i64::from_be_bytes(self.array(stream)?);
+        let class = self.table.classes.len() as u32;
+        let handle = self.define(Kind::ClassDesc, start, self.pos, class)?;
+        let [flags] = self.array(stream)?;
+        let count = self.u16(stream)?;
+        let contradictory = flags & (code::SERIALIZABLE | code::EXTERNALIZABLE)
+            == code::SERIALIZABLE | code::EXTERNALIZABLE
+            || flags & code::IS_ENUM != 0 && count > 0;
+        if contradictory {
+            return Err(E::BadDescriptor.at(start));
+        }
+        let class = self.add_class(handle, name, uid, flags, count);
+        self.stack.push(Frame::DescFields { class, next: 0 });
+        Ok(Token::Desc { handle, class })
+    }
+
+    fn proxy_desc(&mut self, stream: &[u8], start: usize) -> Result<Token, JavaError> {
+        self.deeper()?;
+        let class = self.table.classes.len() as u32;
+        let handle = self.define(Kind::ClassDesc, start, self.pos, class)?;
+        let count = self.count(stream)?;
+        let names = self.pos;
+        for _ in 0..count {
+            self.utf(stream)?;
+        }
+        let class = self.add_class(
+            handle,
+            span(names, self.pos - names),
+            0,
+            code::SERIALIZABLE,
+            0,
+        );
+        if let Some(info) = self.table.classes.get_mut(class as usize) {
+            info.proxy = true;
+        }
+        self.stack.push(Frame::DescAnnotation { class });
+        Ok(Token::Desc { handle, class })
+    }
+
+    /// A new class, or the one that is already known by this handle.
+    fn add_class(&mut self, handle: u32, name: Span, uid: i64, flags: u8, count: u16) -> u32 {
+        let class = self.table.entry(handle).map_or(NONE, |entry| entry.class);
+        if class as usize == self.table.classes.len() {
+            self.table.classes.push(Class {
+                name,
+                uid,
+                flags,
+                proxy: false,
+                complete: false,
+                layout: Layout::Regular,
+                fields: (self.table.fields.len() as u32, count),
+                object_fields: 0,
+                primitive_len: 0,
+                superclass: NONE,
+                hierarchy: 0,
+                handle,
+            });
+        }
+        class
+    }
+
+    /// The fields of a descriptor from number `next` on, up to one that has a type string.
+    fn desc_fields(
+        &mut self,
+        stream: &[u8],
+        class: u32,
+        next: u16,
+    ) -> Result<Option<Token>, JavaError> {
+        let known = self.info(class)?;
+        for number in next..known.fields.1 {
+            let at = self.pos;
+            let [code] = self.array(stream)?;
+            let name = self.utf(stream)?;
+            let width = match code {
+                b'B' | b'Z' => 1,
+                b'C' | b'S' => 2,
+                b'F' | b'I' => 4,
+                b'D' | b'J' => 8,
+                b'L' | b'[' => 0,
+                _ => return Err(E::BadDescriptor.at(at)),
+            };
+            if !known.complete {
+                let Some(info) = self.table.classes.get_mut(class as usize) else {
+                    continue;
+                };
+                match width {
+                    0 => info.object_fields += 1,
+                    _ if info.object_fields > 0 => return Err(E::BadDescriptor.at(at)),
+                    _ => info.primitive_len += width,
+                }
+                self.table.fields.push(Field {
+                    code,
+                    name,
+                    signature: self.next,
+                });
+            }
+            if width == 0 {
+                self.stack.push(Frame::DescFields {
+                    class,
+                    next: number + 1,
+                });
+                let token = self.value(stream, Role::TypeString)?;
+                if let (Token::Reference { handle, .. }, false) = (token, known.complete)
+                    && let Some(field) = self.table.fields.last_mut()
+                {
+                    field.signature = handle;
+                }
+                return Ok(Some(token));
+            }
+        }
+        self.stack.push(Frame::DescAnnotation { class });
+        Ok(None)
+    }
+
+    /// A descriptor whose superclass has just been read.
+    fn desc_done(&mut self, stream: &[u8], class: u32) -> Result<Token, JavaError> {
+        self.depth -= 1;
+        let superclass = self.class;
+        self.class = class;
+        let known = self.info(class)?;
+        if known.complete {
+            return Ok(Token::DescEnd { class });
+        }
+        let hierarchy = match self.table.class(superclass) {
+            None => 0,
+            Some(above) if !above.complete => return Err(E::BadDescriptor.at(self.pos)),
+            Some(above) => above.hierarchy + 1,
+        };
+        if hierarchy > HIERARCHY_MAX {
+            return Err(E::TooDeep.at(self.pos));
+        }
+        let name = known.name.of(stream);
+        let layout = if self.layouts.is_empty() {
+            Layout::Regular
+        } else {
+            self.layouts.of(name)
+        };
+        if let Some(info) = self.table.classes.get_mut(class as usize) {
+            info.complete = true;
+            info.superclass = superclass;
+            info.hierarchy = hierarchy;
+            if info.flags & code::WRITE_METHOD != 0 {
+                info.layout = layout;
+            }
+            self.suspicious |= is_suspect(info, name);
+        }
+        Ok(Token::DescEnd { class })
+    }
+
+    /// An object, array, enum constant or class object whose class has just been read.
+    fn opened(&mut self, stream: &[u8], kind: Kind, start: u32) -> Result<Token, JavaError> {
+        let class = self.class;
+        let info = self.info(class)?;
+        if !info.complete {
+            return Err(E::BadDescriptor.at(self.pos));
+        }
+        let handle = self.define(kind, start as usize, self.pos, class)?;
+        self.stack.push(Frame::Close);
+        match kind {
+            Kind::Object => self.object_data(&info, class)?,
+            Kind::Array => self.array_data(stream, &info)?,
+            Kind::Enum => self.stack.push(Frame::EnumName),
+            Kind::Class | Kind::String | Kind::ClassDesc => {}
+        }
+        Ok(Token::Body { handle, class })
+    }
+
+    /// The data of an object: class by class, the topmost superclass first.
+    fn object_data(&mut self, info: &Class, class: u32) -> Result<(), JavaError> {
+        if info.flags & code::EXTERNALIZABLE != 0 {
+            if info.flags & code::EXTERNAL_BLOCK_DATA == 0 {
+                return Err(E::UnknownExtent.at(self.pos));
+            }
+            self.stack.push(Frame::Annotation);
+            return Ok(());
+        }
+        let (mut class, mut info) = (class, Some(*info));
+        while let Some(level) = info {
+            if level.has_data() {
+                self.stack.push(match level.layout {
+                    Layout::Regular => Frame::Primitives { class },
+                    Layout::Late(items) => Frame::Late { class, left: items },
+                    Layout::Absent => Frame::Annotation,
+                });
+            }
+            class = level.superclass;
+            info = self.table.class(class).copied();
+        }
+        Ok(())
+    }
+
+    fn array_data(&mut self, stream: &[u8], info: &Class) -> Result<(), JavaError> {
+        let at = self.pos;
+        let width = match info.name.of(stream) {
+            _ if info.proxy => return Err(E::BadDescriptor.at(at)),
+            [b'[', b'B' | b'Z', ..] => 1,
+            [b'[', b'C' | b'S', ..] => 2,
+            [b'[', b'F' | b'I', ..] => 4,
+            [b'[', b'D' | b'J', ..] => 8,
+            [b'[', b'L' | b'[', ..] => 0,
+            _ => return Err(E::BadDescriptor.at(at)),
+        };
+        let count = self.count(stream)?;
+        if count > self.limits.array_elements {
+            return Err(E::ArrayTooLong.at(at));
+        }
+        let left = stream.len().saturating_sub(self.pos);
+        if count > left || count.saturating_mul(width) > left {
+            return Err(E::Truncated.at(stream.len()));
+        }
+        self.stack.push(match width {
+            0 => Frame::Elements { left: count as u32 },
+            _ => Frame::Raw {
+                len: (count * width) as u32,
+            },
+        });
+        Ok(())
+    }
+
+    fn after_fields(&mut self, class: u32) {
+        if self
+            .table
+            .class(class)
+            .is_some_and(|info| info.flags & code::WRITE_METHOD != 0)
+        {
+            self.stack.push(Frame::Annotation);
+        }
+    }
+}
+
+/// Whether `stream` begins as one, and is no longer than allowed.
+pub(crate) fn check_header(stream: &[u8], limits: &Limits) -> Result<(), JavaError> {
+    if stream.len() > limits.total_bytes.min(i32::MAX as usize) {
+        return Err(E::StreamTooLong.at(limits.total_bytes));
+    }
+    match stream.first_chunk() {
+        Some(&super::STREAM_HEADER) => Ok(()),
+        Some(_) => Err(E::BadHeader.at(0)),
+        None => Err(E::Truncated.at(stream.len())),
+    }
+}
