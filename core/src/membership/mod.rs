@@ -1,1 +1,7 @@
-//! Who is in the cluster: heartbeats, static members, and the probe that confirms them.
+//! Who is there: the member table, heartbeats, static members and the TCP check behind them.
+
+pub(crate) mod fixed;
+pub(crate) mod local;
+pub(crate) mod table;
+
+pub use fixed::StaticMember;

@@ -1,0 +1,255 @@
+//! Bytes on their way out: small frames copied side by side, large bodies left where they are.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use crate::engine::Gather;
+use crate::wire::END;
+
+/// Capacity of a chunk of copied frames.
+pub(crate) const CHUNK_BYTES: usize = 64 * 1024;
+/// Chunks kept for reuse by the whole channel.
+const SPARE_MAX: usize = 32;
+
+/// Empty chunks, shared by all queues of a channel so that idle connections hold no memory.
+#[derive(Debug, Default)]
+pub(crate) struct ChunkPool(Vec<Vec<u8>>);
+
+impl ChunkPool {
+    fn take(&mut self) -> Vec<u8> {
+        self.0.pop().unwrap_or_else(|| Vec::with_capacity(CHUNK_BYTES))
+    }
+
+    fn give(&mut self, mut chunk: Vec<u8>) {
+        if self.0.len() < SPARE_MAX && chunk.capacity() <= CHUNK_BYTES {
+            chunk.clear();
+            self.0.push(chunk);
+        }
+    }
+}
+
+/// A piece of the queue.
+#[derive(Debug)]
+enum Piece {
+    /// Whole frames, one after another.
+    Copied(Vec<u8>),
+    /// One frame: everything before the message, and the message; the end marker is implied.
+    Shared { header: Bytes, body: Bytes },
+}
+
+impl Piece {
+    fn len(&self) -> usize {
+        match self {
+            Self::Copied(bytes) => bytes.len(),
+            Self::Shared { header, body } => header.len().saturating_add(body.len()).saturating_add(END.len()),
+        }
+    }
+}
+
+/// A byte stream with three cursors: everything before `base` is done with, before `sent` is written, before `end` is
+/// queued. Positions count from the first byte ever queued.
+#[derive(Debug, Default)]
+pub(crate) struct ByteQueue {
+    /// Pieces with the position of their first byte.
+    pieces: VecDeque<(u64, Piece)>,
+    /// All pieces before this one are wholly sent.
+    cursor: usize,
+    base: u64,
+    sent: u64,
+    end: u64,
+}
+
+impl ByteQueue {
+    /// Position of the first byte kept.
+    pub(crate) const fn base(&self) -> u64 {
+        self.base
+    }
+
+    /// Position of the first byte not written.
+    pub(crate) const fn sent(&self) -> u64 {
+        self.sent
+    }
+
+    /// Position after the last byte queued.
+    pub(crate) const fn end(&self) -> u64 {
+        self.end
+    }
+
+    /// Queues a frame of `len` bytes, given in `parts`, by copying it.
+    pub(crate) fn push_copied(&mut self, pool: &mut ChunkPool, len: usize, parts: [&[u8]; 3]) {
+        let fits = match self.pieces.back() {
+            Some((_, Piece::Copied(chunk))) => chunk.capacity().saturating_sub(chunk.len()) >= len,
+            _ => false,
+        };
+        if !fits {
+            let mut chunk = pool.take();
+            if chunk.capacity() < len {
+                chunk.reserve_exact(len);
+            }
+            self.pieces.push_back((self.end, Piece::Copied(chunk)));
+        }
+        if let Some((_, Piece::Copied(chunk))) = self.pieces.back_mut() {
+            for part in parts {
+                chunk.extend_from_slice(part);
+            }
+        }
+        self.end = self.end.saturating_add(len as u64);
+    }
+
+    /// Queues a frame without copying it; the end marker is added.
+    pub(crate) fn push_shared(&mut self, header: Bytes, body: Bytes) {
+        let piece = Piece::Shared { header, body };
+        let len = piece.len() as u64;
+        self.pieces.push_back((self.end, piece));
+        self.end = self.end.saturating_add(len);
+    }
+
+    /// Adds the runs between `sent` and `limit`.
+    pub(crate) fn gather<'a>(&'a self, limit: u64, out: &mut Gather<'a>) {
+        for (start, piece) in self.pieces.iter().skip(self.cursor) {
+            if *start >= limit {
+                return;
+            }
+            let from = self.sent.saturating_sub(*start);
+            let to = limit.saturating_sub(*start);
+            let full = match piece {
+                Piece::Copied(bytes) => !push_run(out, bytes, 0, from, to),
+                Piece::Shared { header, body } => {
+                    let body_at = header.len() as u64;
+                    let end_at = body_at.saturating_add(body.len() as u64);
+                    !(push_run(out, header, 0, from, to)
+                        && push_run(out, body, body_at, from, to)
+                        && push_run(out, &END, end_at, from, to))
+                }
+            };
+            if full {
+                return;
+            }
+        }
+    }
+
+    /// The first `len` of the gathered bytes were written. Returns how many that can be at most.
+    pub(crate) fn advance(&mut self, len: u64) -> u64 {
+        let len = len.min(self.end.saturating_sub(self.sent));
+        self.sent = self.sent.saturating_add(len);
+        while let Some((start, _)) = self.pieces.get(self.cursor.saturating_add(1)) {
+            if *start > self.sent {
+                break;
+            }
+            self.cursor = self.cursor.saturating_add(1);
+        }
+        len
+    }
+
+    /// Forgets everything before `position`; returns how many bytes that were.
+    pub(crate) fn release(&mut self, pool: &mut ChunkPool, position: u64) -> usize {
+        let position = position.clamp(self.base, self.end);
+        let released = position.saturating_sub(self.base);
+        self.base = position;
+        self.sent = self.sent.max(position);
+        while let Some((start, piece)) = self.pieces.front() {
+            if start.saturating_add(piece.len() as u64) > position {
+                break;
+            }
+            if let Some((_, Piece::Copied(chunk))) = self.pieces.pop_front() {
+                pool.give(chunk);
+            }
+            self.cursor = self.cursor.saturating_sub(1);
+        }
+        usize::try_from(released).unwrap_or(usize::MAX)
+    }
+
+    /// Everything kept will be written again.
+    pub(crate) fn rewind(&mut self) {
+        self.sent = self.base;
+        self.cursor = 0;
+    }
+}
+
+/// Adds the part of `run`, which lies at `at` in its piece, that is between `from` and `to`; `false` if there is no room.
+fn push_run<'a>(out: &mut Gather<'a>, run: &'a [u8], at: u64, from: u64, to: u64) -> bool {
+    let len = run.len() as u64;
+    let first = from.saturating_sub(at).min(len) as usize;
+    let last = to.saturating_sub(at).min(len) as usize;
+    match run.get(first..last) {
+        Some(run) => out.push(run),
+        None => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn pending(queue: &ByteQueue, limit: u64) -> Vec<u8> {
+        let mut out = Gather::new();
+        queue.gather(limit, &mut out);
+        out.runs().concat()
+    }
+
+    #[derive(Clone, Debug)]
+    enum Op {
+        Copy(Vec<u8>),
+        Share(Vec<u8>, Vec<u8>),
+        Write(u64),
+        Release(u64),
+        Rewind,
+    }
+
+    fn any_op() -> impl Strategy<Value = Op> {
+        prop_oneof![
+            proptest::collection::vec(any::<u8>(), 0..40).prop_map(Op::Copy),
+            (
+                proptest::collection::vec(any::<u8>(), 0..20),
+                proptest::collection::vec(any::<u8>(), 0..50)
+            )
+                .prop_map(|(header, body)| Op::Share(header, body)),
+            (0u64..80).prop_map(Op::Write),
+            (0u64..80).prop_map(Op::Release),
+            Just(Op::Rewind),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn it_behaves_like_one_long_stream(ops in proptest::collection::vec(any_op(), 0..60)) {
+            let (mut queue, mut pool) = (ByteQueue::default(), ChunkPool::default());
+            let (mut stream, mut sent, mut base) = (Vec::new(), 0usize, 0usize);
+            for op in ops {
+                match op {
+                    Op::Copy(bytes) => {
+                        queue.push_copied(&mut pool, bytes.len(), [&bytes, &[], &[]]);
+                        stream.extend(bytes);
+                    }
+                    Op::Share(header, body) => {
+                        stream.extend(header.iter().chain(&body).chain(&END));
+                        queue.push_shared(header.into(), body.into());
+                    }
+                    Op::Write(len) => {
+                        let taken = queue.advance(len.min(pending(&queue, u64::MAX).len() as u64));
+                        sent += taken as usize;
+                    }
+                    Op::Release(len) => {
+                        let to = (base + len as usize).min(sent);
+                        prop_assert_eq!(queue.release(&mut pool, to as u64), to - base);
+                        base = to;
+                    }
+                    Op::Rewind => {
+                        queue.rewind();
+                        sent = base;
+                    }
+                }
+                prop_assert_eq!(queue.end(), stream.len() as u64);
+                let middle = sent + (stream.len() - sent) / 2;
+                for limit in [middle, stream.len()] {
+                    let seen = pending(&queue, limit as u64);
+                    prop_assert!(stream[sent..limit].starts_with(&seen));
+                    prop_assert!(seen.len() == limit - sent || seen.len() >= Gather::CAPACITY - 1);
+                }
+            }
+        }
+    }
+}
