@@ -33,6 +33,7 @@ pub mod cluster;
 pub mod engine;
 #[cfg(feature = "alloc")]
 pub mod java;
+#[cfg(feature = "alloc")]
 pub mod membership;
 pub mod rng;
 #[cfg(feature = "alloc")]

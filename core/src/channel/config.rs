@@ -187,7 +187,11 @@ impl ChannelConfig {
         if self.address.port() == 0 {
             return Err(ConfigError::PortZero);
         }
-        let marker = if self.sender.pipelining { MARKER.len() } else { 0 };
+        let marker = if self.sender.pipelining {
+            MARKER.len()
+        } else {
+            0
+        };
         let block = [self.domain.len(), self.payload.len(), marker]
             .into_iter()
             .fold(89usize + 9, usize::saturating_add);
@@ -221,20 +225,32 @@ impl ChannelConfig {
                     }
                 }
                 if fixed.members.len() > self.limits.members_max {
-                    return Err(ConfigError::OutOfRange("limits.members_max", "at least the number of static members"));
+                    return Err(ConfigError::OutOfRange(
+                        "limits.members_max",
+                        "at least the number of static members",
+                    ));
                 }
             }
             MembershipConfig::None => {}
         }
         positive("sender.timeout", self.sender.timeout)?;
-        positive("failure_detector.connect_timeout", self.failure_detector.connect_timeout)?;
+        positive(
+            "failure_detector.connect_timeout",
+            self.failure_detector.connect_timeout,
+        )?;
         positive("receiver.frame_timeout", self.receiver.frame_timeout)?;
         positive("heartbeat", self.heartbeat)?;
         if self.sender.floor_bytes_per_second == 0 {
-            return Err(ConfigError::OutOfRange("sender.floor_bytes_per_second", "1 or more"));
+            return Err(ConfigError::OutOfRange(
+                "sender.floor_bytes_per_second",
+                "1 or more",
+            ));
         }
         if !(1..=64).contains(&self.sender.connections_per_member) {
-            return Err(ConfigError::OutOfRange("sender.connections_per_member", "1 to 64"));
+            return Err(ConfigError::OutOfRange(
+                "sender.connections_per_member",
+                "1 to 64",
+            ));
         }
         self.limits.validate()
     }
@@ -302,13 +318,49 @@ impl Limits {
     fn validate(&self) -> Result<(), ConfigError> {
         let rows: [(&'static str, usize, usize, usize, &'static str); 8] = [
             ("limits.members_max", self.members_max, 1, 4096, "1 to 4096"),
-            ("limits.candidates_max", self.candidates_max, 1, 4096, "1 to 4096"),
+            (
+                "limits.candidates_max",
+                self.candidates_max,
+                1,
+                4096,
+                "1 to 4096",
+            ),
             ("limits.probes_max", self.probes_max, 1, 1024, "1 to 1024"),
-            ("limits.connections_max", self.connections_max, 1, 1 << 20, "1 to 1,048,576"),
-            ("limits.message_bytes_max", self.message_bytes_max, 1024, i32::MAX as usize - 18, "1 KiB to 2 GiB"),
-            ("limits.gather_bytes_max", self.gather_bytes_max, self.message_bytes_max, usize::MAX, "limits.message_bytes_max or more"),
-            ("limits.queue_bytes_max", self.queue_bytes_max, 1024, usize::MAX, "1 KiB or more"),
-            ("limits.events_max", self.events_max, 16, usize::MAX, "16 or more"),
+            (
+                "limits.connections_max",
+                self.connections_max,
+                1,
+                1 << 20,
+                "1 to 1,048,576",
+            ),
+            (
+                "limits.message_bytes_max",
+                self.message_bytes_max,
+                1024,
+                i32::MAX as usize - 18,
+                "1 KiB to 2 GiB",
+            ),
+            (
+                "limits.gather_bytes_max",
+                self.gather_bytes_max,
+                self.message_bytes_max,
+                usize::MAX,
+                "limits.message_bytes_max or more",
+            ),
+            (
+                "limits.queue_bytes_max",
+                self.queue_bytes_max,
+                1024,
+                usize::MAX,
+                "1 KiB or more",
+            ),
+            (
+                "limits.events_max",
+                self.events_max,
+                16,
+                usize::MAX,
+                "16 or more",
+            ),
         ];
         for (name, value, least, most, wanted) in rows {
             if !(least..=most).contains(&value) {

@@ -111,7 +111,9 @@ impl fmt::Display for BadInput {
             Self::Datagram => f.write_str("datagram is neither a heartbeat nor a frame"),
             Self::SlowFrame => f.write_str("frame stayed incomplete for too long"),
             Self::UnreadAcks => f.write_str("peer leaves its ACKs unread"),
-            Self::TooMuchIncomplete => f.write_str("incomplete frames exceed `limits.gather_bytes_max`"),
+            Self::TooMuchIncomplete => {
+                f.write_str("incomplete frames exceed `limits.gather_bytes_max`")
+            }
             Self::Reply(error) => write!(f, "bad reply: {error}"),
             Self::UnexpectedReply => f.write_str("ACK that nothing waits for"),
         }

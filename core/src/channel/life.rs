@@ -8,7 +8,7 @@ use crate::engine::{Output, Target};
 use crate::membership::table::Check;
 use crate::time::Instant;
 use crate::transport::conns::Conn;
-use crate::wire::{Member, STATIC_MEMBER_STOP};
+use crate::wire::{Control, Member};
 
 /// Datagrams that may wait for the driver.
 const DATAGRAMS_MAX: usize = 64;
@@ -23,13 +23,9 @@ pub(super) enum Phase {
     /// At work.
     Running,
     /// Queued messages leave.
-    Draining {
-        until: Instant,
-    },
+    Draining { until: Instant },
     /// Static members are told.
-    Leaving {
-        until: Instant,
-    },
+    Leaving { until: Instant },
 }
 
 /// What is due when.
@@ -205,7 +201,11 @@ impl Channel {
         self.expire_members(now, multicast.drop_time, late);
         // Kept on its beat, unless this node itself has been stopped for a while.
         let next = due + multicast.frequency;
-        self.timers.heartbeat = Some(if next > now { next } else { now + multicast.frequency });
+        self.timers.heartbeat = Some(if next > now {
+            next
+        } else {
+            now + multicast.frequency
+        });
     }
 
     fn housekeeping_due(&mut self, now: Instant) {
@@ -250,7 +250,10 @@ impl Channel {
         }
         self.datagrams = self.datagrams.saturating_add(1);
         let conn = self.conns.insert(Conn::Datagram(bytes.into()));
-        self.outputs.push_back(Output::Datagram { conn, to: Target::Group });
+        self.outputs.push_back(Output::Datagram {
+            conn,
+            to: Target::Group,
+        });
         true
     }
 
@@ -285,9 +288,10 @@ impl Channel {
                 self.datagram(&goodbye);
             }
             MembershipConfig::Static(_) => {
-                let members: alloc::vec::Vec<_> = self.members.verified().map(|entry| entry.index).collect();
+                let members: alloc::vec::Vec<_> =
+                    self.members.verified().map(|entry| entry.index).collect();
                 for member in members {
-                    self.send_control(now, member, STATIC_MEMBER_STOP);
+                    self.send_control(now, member, Control::MemberStop);
                 }
             }
             MembershipConfig::None => {}

@@ -32,8 +32,8 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 pub use config::{
-    ChannelConfig, ConfigError, FailureDetectorConfig, Limits, MembershipConfig, MulticastConfig, ReceiverConfig,
-    SenderConfig, StaticConfig,
+    ChannelConfig, ConfigError, FailureDetectorConfig, Limits, MembershipConfig, MulticastConfig,
+    ReceiverConfig, SenderConfig, StaticConfig,
 };
 pub use engine::ChannelEngine;
 pub use event::{BadInput, ChannelEvent, FaultCause};
@@ -41,8 +41,8 @@ pub use listener::{ChannelListener, Inbound, MemberIndex, Verdict};
 pub use send::{Body, Lane, SendError, To};
 pub use stats::{BadInputStats, ChannelStats};
 
-pub use crate::membership::StaticMember;
 use crate::engine::Output;
+pub use crate::membership::StaticMember;
 use crate::membership::local::Local;
 use crate::membership::table::Table;
 use crate::rng::{Rng, Seed};
@@ -101,10 +101,17 @@ impl Channel {
     ///
     /// # Errors
     /// What in `config` cannot work.
-    pub fn new(config: ChannelConfig, seed: Seed, now: Instant, unix_ms: u64) -> Result<Self, ConfigError> {
+    pub fn new(
+        config: ChannelConfig,
+        seed: Seed,
+        now: Instant,
+        unix_ms: u64,
+    ) -> Result<Self, ConfigError> {
         config.validate()?;
         let mut rng = Rng::new(seed);
-        let unique_id = config.unique_id.unwrap_or_else(|| UniqueId::random(&mut rng));
+        let unique_id = config
+            .unique_id
+            .unwrap_or_else(|| UniqueId::random(&mut rng));
         let mut member = Member::new(config.address, unique_id);
         member.secure_port = config.secure_port;
         member.udp_port = config.udp_port;
@@ -159,7 +166,9 @@ impl Channel {
 
     /// The verified members, oldest first, without the local one.
     pub fn members(&self) -> impl Iterator<Item = (MemberIndex, &Member)> {
-        self.members.verified().map(|entry| (entry.index, &entry.member))
+        self.members
+            .verified()
+            .map(|entry| (entry.index, &entry.member))
     }
 
     /// How many verified members there are.
@@ -174,7 +183,9 @@ impl Channel {
 
     /// Whether a member is verified.
     pub fn is_member(&self, index: MemberIndex) -> bool {
-        self.members.get(index).is_some_and(|entry| entry.is_verified())
+        self.members
+            .get(index)
+            .is_some_and(|entry| entry.is_verified())
     }
 
     /// Whether a member is a node of this implementation.
@@ -184,7 +195,8 @@ impl Channel {
 
     /// The verified or heard-of member that equals `member`: host, port and unique id.
     pub fn find(&self, member: &Member) -> Option<MemberIndex> {
-        self.members.find(&member.host, member.port, &member.unique_id)
+        self.members
+            .find(&member.host, member.port, &member.unique_id)
     }
 
     /// Ourselves, as others see us; the alive time is that of the last heartbeat.
@@ -213,7 +225,12 @@ impl Channel {
     }
 
     fn event(&mut self, event: ChannelEvent) {
-        push_event(&mut self.events, &mut self.stats, self.config.limits.events_max, event);
+        push_event(
+            &mut self.events,
+            &mut self.stats,
+            self.config.limits.events_max,
+            event,
+        );
     }
 
     /// Counts what a peer did wrong and says so.
@@ -238,7 +255,12 @@ impl Channel {
 }
 
 /// Keeps an event if there is room.
-fn push_event(events: &mut VecDeque<ChannelEvent>, stats: &mut ChannelStats, max: usize, event: ChannelEvent) {
+fn push_event(
+    events: &mut VecDeque<ChannelEvent>,
+    stats: &mut ChannelStats,
+    max: usize,
+    event: ChannelEvent,
+) {
     if events.len() >= max {
         stats.events_dropped = stats.events_dropped.wrapping_add(1);
         return;

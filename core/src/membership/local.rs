@@ -4,7 +4,8 @@ use alloc::vec::Vec;
 
 use crate::time::{Instant, WallClock};
 use crate::transport::template::Template;
-use crate::wire::{Member, SHUTDOWN, UniqueId};
+use crate::wire::member::SHUTDOWN;
+use crate::wire::{Member, UniqueId};
 
 /// The local member and what is encoded from it.
 #[derive(Debug)]

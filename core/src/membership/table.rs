@@ -51,8 +51,6 @@ pub(crate) struct Entry {
     pub(crate) heartbeats: u32,
     /// Last heartbeat, message, or successful check of a static member.
     pub(crate) last_heard: Instant,
-    /// When it came into the table.
-    pub(crate) since: Instant,
     /// Until when a static member that said STOP is not believed to be back.
     pub(crate) stopped_until: Instant,
     /// Estimated start of its membership service, wall clock in ms: the oldest member has the smallest.
@@ -107,7 +105,9 @@ impl Table {
 
     pub(crate) fn get(&self, index: MemberIndex) -> Option<&Entry> {
         let slot = self.slots.get(index.slot())?;
-        slot.entry.as_ref().filter(|_| slot.generation == index.generation)
+        slot.entry
+            .as_ref()
+            .filter(|_| slot.generation == index.generation)
     }
 
     pub(crate) fn get_mut(&mut self, index: MemberIndex) -> Option<&mut Entry> {
@@ -148,7 +148,9 @@ impl Table {
     pub(crate) fn find(&self, host: &[u8], port: i32, unique_id: &UniqueId) -> Option<MemberIndex> {
         self.entries()
             .find(|entry| {
-                entry.member.port == port && entry.member.unique_id == *unique_id && entry.member.host == host
+                entry.member.port == port
+                    && entry.member.unique_id == *unique_id
+                    && entry.member.host == host
             })
             .map(|entry| entry.index)
     }
@@ -156,14 +158,25 @@ impl Table {
     /// Adds a stranger. When there are too many, the one that has waited longest makes room: those heard of once
     /// before those heard of often, and none that is being checked or spoken to. `None` if there is no room.
     /// The flag says whether somebody had to go.
-    pub(crate) fn add(&mut self, now: Instant, member: Member, ours: bool) -> Option<(MemberIndex, bool)> {
-        let strangers = self.entries().filter(|entry| !entry.is_verified() && !entry.fixed).count();
+    pub(crate) fn add(
+        &mut self,
+        now: Instant,
+        member: Member,
+        ours: bool,
+    ) -> Option<(MemberIndex, bool)> {
+        let strangers = self
+            .entries()
+            .filter(|entry| !entry.is_verified() && !entry.fixed)
+            .count();
         let mut evicted = false;
         if strangers >= self.strangers_max {
             let victim = self
                 .entries()
                 .filter(|entry| {
-                    !entry.is_verified() && !entry.fixed && !entry.is_checking() && entry.queued == 0
+                    !entry.is_verified()
+                        && !entry.fixed
+                        && !entry.is_checking()
+                        && entry.queued == 0
                 })
                 .min_by_key(|entry| (entry.heartbeats > 1, entry.last_heard))
                 .map(|entry| entry.index)?;
@@ -173,7 +186,10 @@ impl Table {
         let slot = match self.slots.iter().position(|slot| slot.entry.is_none()) {
             Some(slot) => slot,
             None => {
-                self.slots.push(Slot { generation: 0, entry: None });
+                self.slots.push(Slot {
+                    generation: 0,
+                    entry: None,
+                });
                 self.slots.len().saturating_sub(1)
             }
         };
@@ -190,7 +206,6 @@ impl Table {
             fixed: false,
             heartbeats: 0,
             last_heard: now,
-            since: now,
             stopped_until: Instant::ZERO,
             started_ms: 0,
             ours,
@@ -230,12 +245,16 @@ impl Table {
     /// Restores the order after an alive time has changed: longest-lived first, ties in absolute order.
     pub(crate) fn sort(&mut self) {
         let slots = &self.slots;
-        let entry = |slot: &u16| slots.get(*slot as usize).and_then(|slot| slot.entry.as_ref());
+        let entry = |slot: &u16| {
+            slots
+                .get(*slot as usize)
+                .and_then(|slot| slot.entry.as_ref())
+        };
         self.order.sort_by(|a, b| match (entry(a), entry(b)) {
             (Some(a), Some(b)) => a
                 .started_ms
                 .cmp(&b.started_ms)
-                .then_with(|| a.member.absolute_order(&b.member)),
+                .then_with(|| a.member.cmp(&b.member)),
             _ => Ordering::Equal,
         });
     }

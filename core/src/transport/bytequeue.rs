@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use crate::engine::Gather;
-use crate::wire::END;
+use crate::wire::frame::END;
 
 /// Capacity of a chunk of copied frames.
 pub(crate) const CHUNK_BYTES: usize = 64 * 1024;
@@ -19,7 +19,9 @@ pub(crate) struct ChunkPool(Vec<Vec<u8>>);
 
 impl ChunkPool {
     fn take(&mut self) -> Vec<u8> {
-        self.0.pop().unwrap_or_else(|| Vec::with_capacity(CHUNK_BYTES))
+        self.0
+            .pop()
+            .unwrap_or_else(|| Vec::with_capacity(CHUNK_BYTES))
     }
 
     fn give(&mut self, mut chunk: Vec<u8>) {
@@ -43,7 +45,10 @@ impl Piece {
     fn len(&self) -> usize {
         match self {
             Self::Copied(bytes) => bytes.len(),
-            Self::Shared { header, body } => header.len().saturating_add(body.len()).saturating_add(END.len()),
+            Self::Shared { header, body } => header
+                .len()
+                .saturating_add(body.len())
+                .saturating_add(END.len()),
         }
     }
 }

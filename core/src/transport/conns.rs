@@ -58,7 +58,10 @@ impl Conns {
             return ConnId::new(index, slot.generation);
         }
         let index = self.slots.len() as u32;
-        self.slots.push(Slot { generation: 0, conn });
+        self.slots.push(Slot {
+            generation: 0,
+            conn,
+        });
         ConnId::new(index, 0)
     }
 

@@ -60,7 +60,9 @@ impl Link {
 pub(crate) enum Reply {
     /// The first unanswered frame is acknowledged and gone from the lane.
     Acknowledged(Frame),
-    /// The first unanswered frame failed there; it is still first.
+    /// The first unanswered frame failed there and is gone from the lane.
+    Refused(Frame),
+    /// The first unanswered frame failed there; it is still first, to be tried again on a new connection.
     Failed,
     /// Something else, which Tomcat ignores as well.
     Ignored,
@@ -139,7 +141,14 @@ impl Lane {
     }
 
     /// Queues a frame by sharing it.
-    pub(crate) fn push_shared(&mut self, now: Instant, header: Bytes, body: Bytes, send: SendKey, ack: bool) {
+    pub(crate) fn push_shared(
+        &mut self,
+        now: Instant,
+        header: Bytes,
+        body: Bytes,
+        send: SendKey,
+        ack: bool,
+    ) {
         self.bytes.push_shared(header, body);
         self.push_frame(now, send, ack);
     }
@@ -181,9 +190,19 @@ impl Lane {
 
     /// `len` bytes were written. Frames without ACK that are wholly out are done with; returns the bytes taken and the
     /// bytes that need not be kept any more.
-    pub(crate) fn transmitted(&mut self, now: Instant, pool: &mut ChunkPool, len: usize) -> (u64, usize) {
+    pub(crate) fn transmitted(
+        &mut self,
+        now: Instant,
+        pool: &mut ChunkPool,
+        len: usize,
+    ) -> (u64, usize) {
+        // While the first frame is being written its bytes are progress; once it is out, only its answer is.
+        let writing = self
+            .frames
+            .front()
+            .is_some_and(|head| head.end > self.bytes.sent());
         let taken = self.bytes.advance(len as u64);
-        if taken > 0 {
+        if writing && taken > 0 {
             self.progress_at = now;
         }
         let released = self.pop_written(pool);
@@ -211,19 +230,21 @@ impl Lane {
     }
 
     /// Takes what the peer wrote. `on_reply` is called for each answer with the bytes it sets free, and says whether to go
-    /// on; a frame that is no answer is `Err`.
+    /// on. With `retry` a failed frame stays first, unless others are under way behind it: to send it again would change
+    /// their order.
     pub(crate) fn received(
         &mut self,
         now: Instant,
         pool: &mut ChunkPool,
         mut bytes: &[u8],
+        retry: bool,
         mut on_reply: impl FnMut(Reply, usize) -> bool,
     ) -> Result<(), ReplyError> {
         // Nearly always: whole ACK frames.
         while self.reply.is_empty() && !bytes.is_empty() {
             if let Some(rest) = bytes.strip_prefix(&ACK_FRAME) {
                 bytes = rest;
-                if !self.answer(now, pool, Acknowledgement::Ack, &mut on_reply)? {
+                if !self.answer(now, pool, Acknowledgement::Ack, retry, &mut on_reply)? {
                     return Ok(());
                 }
                 continue;
@@ -232,7 +253,7 @@ impl Lane {
                 Deframed::Frame { data, consumed } => {
                     let answer = read_ack(data);
                     bytes = bytes.get(consumed..).unwrap_or_default();
-                    if !self.answered(now, pool, answer, &mut on_reply)? {
+                    if !self.answered(now, pool, answer, retry, &mut on_reply)? {
                         return Ok(());
                     }
                 }
@@ -255,7 +276,7 @@ impl Lane {
                 Deframed::Frame { data, .. } => read_ack(data),
             };
             self.reply.clear();
-            if !self.answered(now, pool, answer, &mut on_reply)? {
+            if !self.answered(now, pool, answer, retry, &mut on_reply)? {
                 return Ok(());
             }
         }
@@ -267,10 +288,11 @@ impl Lane {
         now: Instant,
         pool: &mut ChunkPool,
         answer: Option<Acknowledgement>,
+        retry: bool,
         on_reply: &mut impl FnMut(Reply, usize) -> bool,
     ) -> Result<bool, ReplyError> {
         match answer {
-            Some(answer) => self.answer(now, pool, answer, on_reply),
+            Some(answer) => self.answer(now, pool, answer, retry, on_reply),
             None => Ok(on_reply(Reply::Ignored, 0)),
         }
     }
@@ -280,6 +302,7 @@ impl Lane {
         now: Instant,
         pool: &mut ChunkPool,
         answer: Acknowledgement,
+        retry: bool,
         on_reply: &mut impl FnMut(Reply, usize) -> bool,
     ) -> Result<bool, ReplyError> {
         // Written frames without ACK have left the front already, so the first frame is the one that is answered.
@@ -288,14 +311,20 @@ impl Lane {
             _ => return Err(ReplyError::Unexpected),
         }
         self.progress_at = now;
-        if answer == Acknowledgement::FailAck {
+        let failed = answer == Acknowledgement::FailAck;
+        if failed && retry && !self.pipelined {
             return Ok(on_reply(Reply::Failed, 0));
         }
         let Some((frame, released)) = self.pop_head(pool) else {
             return Err(ReplyError::Unexpected);
         };
         self.attempts = 0;
-        Ok(on_reply(Reply::Acknowledged(frame), released))
+        let reply = if failed {
+            Reply::Refused(frame)
+        } else {
+            Reply::Acknowledged(frame)
+        };
+        Ok(on_reply(reply, released))
     }
 
     /// Takes the first frame off the lane, done with or not; with it go written ones without ACK right behind it.
@@ -323,17 +352,26 @@ impl Lane {
         self.bytes.sent() > self.bytes.base()
     }
 
+    /// How many bytes the first frame has.
+    pub(crate) fn head_len(&self) -> u64 {
+        self.frames
+            .front()
+            .map_or(0, |head| head.end.saturating_sub(self.bytes.base()))
+    }
+
     /// When the first frame has waited too long, if nothing gets done until then.
     pub(crate) fn deadline(&self, timeout: Duration, floor: u32) -> Option<Instant> {
-        let head = self.frames.front()?;
-        Some(self.progress_at + scaled(timeout, floor, head.end.saturating_sub(self.bytes.base())))
+        self.frames.front()?;
+        Some(self.progress_at + scaled(timeout, floor, self.head_len()))
     }
 }
 
 /// A timeout with the time that `bytes` need at the slowest rate.
 pub(crate) fn scaled(timeout: Duration, floor: u32, bytes: u64) -> Duration {
     let nanos = u128::from(bytes).saturating_mul(1_000_000_000) / u128::from(floor.max(1));
-    timeout.saturating_add(Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX)))
+    timeout.saturating_add(Duration::from_nanos(
+        u64::try_from(nanos).unwrap_or(u64::MAX),
+    ))
 }
 
 /// Why a reply cannot be one.

@@ -33,8 +33,8 @@ pub(crate) struct Receiver {
     pub(crate) partial: Vec<u8>,
     /// When its first byte came.
     pub(crate) partial_since: Instant,
-    /// When its last byte must be there.
-    pub(crate) partial_until: Instant,
+    /// How many bytes it has in all, as far as known.
+    pub(crate) partial_need: usize,
     /// Answers to write, and how many of their bytes have been.
     pub(crate) acks: Vec<u8>,
     pub(crate) acks_sent: usize,
@@ -57,7 +57,7 @@ impl Receiver {
             peer,
             partial: Vec::new(),
             partial_since: now,
-            partial_until: now,
+            partial_need: 0,
             acks: Vec::new(),
             acks_sent: 0,
             acks_since: now,
@@ -103,7 +103,9 @@ impl Receiver {
         let wanted = len.saturating_add(bytes.len());
         if wanted > self.partial.capacity() {
             // Doubling, but never beyond what the frame needs.
-            let step = need.min(wanted.max(len.saturating_mul(2)).max(STEP_BYTES)).max(wanted);
+            let step = need
+                .min(wanted.max(len.saturating_mul(2)).max(STEP_BYTES))
+                .max(wanted);
             self.partial.reserve_exact(step.saturating_sub(len));
         }
         self.partial.extend_from_slice(bytes);

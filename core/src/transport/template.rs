@@ -2,7 +2,8 @@
 
 use alloc::vec::Vec;
 
-use crate::wire::{SendOptions, START, UniqueId};
+use crate::wire::frame::START;
+use crate::wire::{SendOptions, UniqueId};
 
 // Offsets in a frame whose unique id has 16 bytes.
 const DATA_LEN_AT: usize = 7;
@@ -53,7 +54,13 @@ impl Template {
     }
 
     /// Writes the fields of one message.
-    pub(crate) fn fill(&mut self, options: SendOptions, timestamp_ms: u64, id: &UniqueId, message: usize) {
+    pub(crate) fn fill(
+        &mut self,
+        options: SendOptions,
+        timestamp_ms: u64,
+        id: &UniqueId,
+        message: usize,
+    ) {
         let header = self.bytes.len();
         // Frame overhead before the data: start marker and length.
         let data = header.saturating_sub(OPTIONS_AT).saturating_add(message);
