@@ -63,3 +63,35 @@ const fn frame(data: [u8; 3]) -> [u8; 21] {
         a, b, c, d, e, f, g, 0, 0, 0, 3, x, y, z, t, u, v, w, p, q, r,
     ]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::frame::{Deframed, deframe};
+    use super::*;
+
+    #[test]
+    fn an_answer_is_one_frame_of_three_bytes() {
+        for meaning in [Acknowledgement::Ack, Acknowledgement::FailAck] {
+            let (data, consumed) = (&meaning.data()[..], 21);
+            assert_eq!(
+                deframe(meaning.frame(), 3),
+                Ok(Deframed::Frame { data, consumed })
+            );
+            assert_eq!(read_ack(data), Some(meaning));
+        }
+    }
+
+    #[test]
+    fn other_data_answer_nothing() {
+        for data in [
+            &b""[..],
+            &[6, 2],
+            &[6, 2, 3, 0],
+            &[6, 2, 4],
+            &[11, 0],
+            &[0, 2, 3],
+        ] {
+            assert_eq!(read_ack(data), None, "{data:?}");
+        }
+    }
+}

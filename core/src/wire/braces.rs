@@ -52,3 +52,44 @@ impl fmt::Display for ParseBracesError {
 }
 
 impl core::error::Error for ParseBracesError {}
+
+#[cfg(test)]
+mod tests {
+    use std::string::ToString;
+    use std::vec::Vec;
+
+    use super::*;
+
+    #[test]
+    fn only_signed_bytes_without_blanks_are_read() {
+        #[rustfmt::skip]
+        let cases: &[(&str, Option<&[u8]>)] = &[
+            ("{1,-2,3}",   Some(&[1, 254, 3])),
+            ("{127,0,0,1}", Some(&[127, 0, 0, 1])),
+            ("{-128}",     Some(&[128])),
+            ("{}",         Some(&[])),
+            ("{128}",      None),
+            ("{1, 2}",     None),
+            ("{1,2",       None),
+            ("1,2}",       None),
+            ("{1,,2}",     None),
+            ("{1,2,}",     None),
+            ("",           None),
+        ];
+        for (text, want) in cases {
+            let mut bytes = Vec::new();
+            let got = parse(text, &mut bytes).map(|()| bytes);
+            assert_eq!(got.ok().as_deref(), *want, "{text}");
+        }
+    }
+
+    #[test]
+    fn more_bytes_than_fit_are_refused() {
+        assert!(parse("{1,2,3}", &mut heapless::Vec::<u8, 2>::new()).is_err());
+    }
+
+    #[test]
+    fn bytes_are_shown_unsigned() {
+        assert_eq!(Braces(&[127, 0, 0, 255]).to_string(), "{127, 0, 0, 255}");
+    }
+}

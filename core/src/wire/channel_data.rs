@@ -147,3 +147,99 @@ impl MessageHeader<'_> {
         to.put_length(self.message_len)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::vec::Vec;
+
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::super::reader::DecodeErrorKind;
+    use super::super::sink::SliceSink;
+    use super::*;
+
+    #[test]
+    fn a_field_that_reaches_beyond_the_frame_is_refused() {
+        use DecodeErrorKind::{NegativeLength, Trailing, Truncated};
+        const ID: [u8; 20] = [
+            0, 0, 0, 16, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16,
+        ];
+        let join = |parts: &[&[u8]]| {
+            [&[0; 12][..]]
+                .iter()
+                .chain(parts)
+                .copied()
+                .flatten()
+                .copied()
+                .collect::<Vec<u8>>()
+        };
+        #[rustfmt::skip]
+        let cases = [
+            ("nothing",             Vec::new(),                                             Truncated.of("options")),
+            ("options only",        std::vec![0; 4],                                        Truncated.of("timestamp")),
+            ("no id",               join(&[]),                                              Truncated.of("unique id")),
+            ("id of minus one",     join(&[&[0xff; 4]]),                                    NegativeLength.of("unique id")),
+            ("id of 2 GiB",         join(&[&[0x7f, 0xff, 0xff, 0xff]]),                     Truncated.of("unique id")),
+            ("no address",          join(&[&ID]),                                           Truncated.of("address")),
+            ("address of 2 GiB",    join(&[&ID, &[0x7f, 0xff, 0xff, 0xff], &[0; 100]]),     Truncated.of("address")),
+            ("negative address",    join(&[&ID, &[0x80, 0, 0, 0], &[0; 100]]),              NegativeLength.of("address")),
+            ("no message",          join(&[&ID, &[0; 4]]),                                  Truncated.of("message")),
+            ("negative message",    join(&[&ID, &[0; 4], &[0xff; 4]]),                      NegativeLength.of("message")),
+            ("message cut off",     join(&[&ID, &[0; 4], &[0, 0, 0, 3, 1, 2]]),             Truncated.of("message")),
+            ("a byte too many",     join(&[&ID, &[0; 4], &[0, 0, 0, 2, 1, 2, 3]]),          Trailing(1).of("message")),
+        ];
+        for (name, data, want) in cases {
+            assert_eq!(ChannelData::decode(&data), Err(want), "{name}");
+        }
+    }
+
+    fn any_header() -> impl Strategy<Value = (u32, u64, [u8; 16], Vec<u8>, Vec<u8>)> {
+        let bytes = || vec(any::<u8>(), 0..200);
+        (
+            any::<u32>(),
+            any::<u64>(),
+            any::<[u8; 16]>(),
+            bytes(),
+            bytes(),
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn channel_data_survives_the_wire((bits, timestamp_ms, id, address, message) in any_header(), id_len in 0usize..=16) {
+            let sent = ChannelData {
+                options: SendOptions::from_bits(bits),
+                timestamp_ms,
+                unique_id: &id[..id_len],
+                address: &address,
+                message: &message,
+            };
+            let mut wire = Vec::new();
+            sent.write(&mut wire).unwrap();
+            prop_assert_eq!(wire.len(), sent.encoded_len());
+            prop_assert_eq!(ChannelData::decode(&wire), Ok(sent));
+            for cut in 0..wire.len() {
+                prop_assert!(ChannelData::decode(&wire[..cut]).is_err());
+            }
+        }
+
+        #[test]
+        fn header_message_and_end_make_the_frame((bits, timestamp_ms, id, address, message) in any_header()) {
+            let options = SendOptions::from_bits(bits);
+            let header = MessageHeader { options, timestamp_ms, unique_id: UniqueId(id), address: &address, message_len: message.len() };
+            let data = ChannelData { options, timestamp_ms, unique_id: &id, address: &address, message: &message };
+            let (mut parts, mut whole) = (Vec::new(), Vec::new());
+            header.write(&mut parts).unwrap();
+            prop_assert_eq!(parts.len(), MessageHeader::encoded_len(address.len()));
+            parts.extend_from_slice(&message);
+            parts.extend_from_slice(&frame::END);
+            data.write_frame(&mut whole).unwrap();
+            prop_assert_eq!(&parts, &whole);
+            prop_assert_eq!(whole.len(), header.frame_len());
+            // Into a buffer that is one byte too short, it does not go.
+            let mut buffer = std::vec![0; whole.len() - 1];
+            prop_assert_eq!(data.write_frame(&mut SliceSink::new(&mut buffer)), Err(Full));
+        }
+    }
+}

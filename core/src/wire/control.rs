@@ -64,3 +64,36 @@ impl Control {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_exactly_these_bytes_are_the_channels_own() {
+        let all = [
+            Control::TcpFailDetect,
+            Control::TcpPing,
+            Control::MemberStart,
+            Control::MemberStop,
+        ];
+        for control in all {
+            let message = control.message();
+            assert_eq!(Control::classify(message), Some(control));
+            assert_eq!(Control::classify(&message[1..]), None, "{control:?}");
+            for at in 0..message.len() {
+                let mut other = message.to_vec();
+                other[at] ^= 1;
+                assert_eq!(Control::classify(&other), None, "{control:?}, {at}");
+            }
+        }
+        assert_eq!(Control::classify(b""), None);
+    }
+
+    #[test]
+    fn the_probe_and_the_ping_differ_where_tribes_says() {
+        let differ = |at: &usize| TCP_FAIL_DETECT[*at] != TCP_PING[*at];
+        let at: std::vec::Vec<_> = (0..64).filter(differ).collect();
+        assert_eq!(at, [5, 21, 37, 53, 54]);
+    }
+}

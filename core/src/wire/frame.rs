@@ -128,3 +128,104 @@ pub fn write(data: &[u8], to: &mut impl Sink) -> Result<(), Full> {
     to.put(data)?;
     to.put(&END)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::vec::Vec;
+
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn framed(data: &[u8]) -> Vec<u8> {
+        let mut to = Vec::new();
+        write(data, &mut to).unwrap();
+        to
+    }
+
+    #[test]
+    fn deframing_waits_for_the_whole_frame_at_every_split() {
+        let stream = framed(b"hello");
+        for split in 0..stream.len() {
+            let need = if split < HEADER {
+                OVERHEAD
+            } else {
+                stream.len()
+            };
+            let got = deframe(&stream[..split], 1024);
+            assert_eq!(got, Ok(Deframed::Incomplete { need }), "{split}");
+        }
+        let (data, consumed) = (&b"hello"[..], stream.len());
+        assert_eq!(deframe(&stream, 5), Ok(Deframed::Frame { data, consumed }));
+    }
+
+    #[test]
+    fn damage_is_seen_at_the_first_byte_that_shows_it() {
+        use DecodeErrorKind::{BadEnd, BadMagic, NegativeLength, TooLong};
+        #[rustfmt::skip]
+        let cases: &[(&str, &[u8], usize, DecodeErrorKind)] = &[
+            ("garbage",                 b"GET / HTTP/1.1",                            1,  BadMagic),
+            ("another version",         b"FLT2003\0\0\0\0TLF2003",                    7,  BadMagic),
+            ("a byte before the frame", b"xFLT2002\0\0\0\0TLF2003",                   1,  BadMagic),
+            ("minus one",               b"FLT2002\xff\xff\xff\xff",                   8,  NegativeLength),
+            ("minus eighteen",          b"FLT2002\xff\xff\xff\xee",                   8,  NegativeLength),
+            ("lowest",                  b"FLT2002\x80\0\0\0",                         8,  NegativeLength),
+            ("two gigabytes",           b"FLT2002\x7f\xff\xff\xff",                   8,  TooLong(0x7f00_0000)),
+            ("one too many",            b"FLT2002\0\0\x10\x01",                       11, TooLong(0x1001)),
+            ("length too small",        b"FLT2002\0\0\0\x02abcTLF2003",               14, BadEnd),
+            ("length too large",        b"FLT2002\0\0\0\x04abcTLF2003",               16, BadEnd),
+            ("the start marker's end",  b"FLT2002\0\0\0\0FLT2002",                    12, BadEnd),
+            ("last byte of the end",    b"FLT2002\0\0\0\x03abcTLF2002",               21, BadEnd),
+            ("next frame for an end",   b"FLT2002\0\0\0\0TLFLT2002",                  15, BadEnd),
+        ];
+        for (name, stream, shown_at, kind) in cases {
+            for fed in 0..=stream.len() {
+                let got = deframe(&stream[..fed], 4096);
+                if fed < *shown_at {
+                    assert!(
+                        matches!(got, Ok(Deframed::Incomplete { .. })),
+                        "{name}, {fed}"
+                    );
+                } else {
+                    let got = got.unwrap_err().kind;
+                    // The first bytes of a length give its least value.
+                    let is_too_long = |kind| matches!(kind, TooLong(_));
+                    assert!(
+                        got == *kind || is_too_long(got) && is_too_long(*kind),
+                        "{name}, {fed}: {got:?}"
+                    );
+                }
+            }
+            assert_eq!(
+                deframe(&stream[..*shown_at], 4096).unwrap_err().kind,
+                *kind,
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_length_that_a_frame_cannot_have_is_not_written() {
+        let mut to = Vec::new();
+        assert_eq!(write_header(0x8000_0000, &mut to), Err(Full));
+        assert!(to.is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn frames_come_out_of_any_stream_of_them(all in vec(vec(any::<u8>(), 0..300), 0..8), step in 1usize..400) {
+            let stream: Vec<u8> = all.iter().flat_map(|data| framed(data)).collect();
+            let (mut left, mut got) = (Vec::new(), Vec::new());
+            for piece in stream.chunks(step) {
+                left.extend_from_slice(piece);
+                while let Deframed::Frame { data, consumed } = deframe(&left, 300).unwrap() {
+                    got.push(data.to_vec());
+                    left.drain(..consumed);
+                }
+            }
+            prop_assert_eq!(got, all);
+            prop_assert!(left.is_empty());
+        }
+    }
+}

@@ -241,3 +241,226 @@ pub(super) fn fmt_name(host: &[u8], port: i32, f: &mut fmt::Formatter<'_>) -> fm
         None => write!(f, "tcp://{}:{port}", Braces(host)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::string::ToString;
+    use std::vec::Vec;
+
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const PLAIN: MemberBlock<'_> = MemberBlock {
+        alive_ms: 1000,
+        port: 4000,
+        secure_port: -1,
+        udp_port: -1,
+        host: &[127, 0, 0, 1],
+        command: b"",
+        domain: b"",
+        unique_id: UniqueId([7; 16]),
+        payload: b"",
+        raw: b"",
+    };
+
+    fn encoded(block: &MemberBlock<'_>) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        block.write(&mut bytes).unwrap();
+        bytes
+    }
+
+    /// The fields that do not take part in equality, too.
+    fn fields<'a>(block: &MemberBlock<'a>) -> (i64, [i32; 3], [&'a [u8]; 4], UniqueId) {
+        let ports = [block.port, block.secure_port, block.udp_port];
+        let bytes = [block.host, block.command, block.domain, block.payload];
+        (block.alive_ms, ports, bytes, block.unique_id)
+    }
+
+    #[test]
+    fn a_plain_member_takes_77_bytes() {
+        assert_eq!(encoded(&PLAIN).len(), 77);
+        assert_eq!(PLAIN.encoded_len(), 77);
+    }
+
+    #[test]
+    fn a_block_that_is_inside_out_is_refused() {
+        use DecodeErrorKind::{BadEnd, BadMagic, NegativeLength, Truncated};
+        let good = encoded(&PLAIN);
+        let with = |at: usize, bytes: &[u8]| {
+            let mut block = good.clone();
+            block[at..at + bytes.len()].copy_from_slice(bytes);
+            block
+        };
+        let swapped = [&good[67..], &good[10..67], &good[..10]].concat();
+        // A body that ends before its last field: 52 bytes, then the end marker.
+        let short_body = [&good[..10], &[0, 0, 0, 52], &good[14..66], &END[..]].concat();
+        #[rustfmt::skip]
+        let cases: Vec<(&str, Vec<u8>, DecodeError)> = std::vec![
+            ("nothing",                 std::vec![],                            Truncated.of("begin marker")),
+            ("begin and end swapped",   swapped,                                BadMagic.of("begin marker")),
+            ("another version",         with(8, &[2]),                          BadMagic.of("begin marker")),
+            ("negative body",           with(10, &[0xff; 4]),                   NegativeLength.of("body")),
+            ("body of 2 GiB",           with(10, &[0x7f, 0xff, 0xff, 0xff]),    Truncated.of("body")),
+            ("body one too long",       with(10, &[0, 0, 0, 54]),               Truncated.of("end marker")),
+            ("body one too short",      with(10, &[0, 0, 0, 52]),               BadEnd.of("end marker")),
+            ("body of nothing",         with(10, &[0; 4]),                      BadEnd.of("end marker")),
+            ("body without payload",    short_body,                             Truncated.of("payload")),
+            ("negative host",           with(34, &[0x80]),                      NegativeLength.of("host")),
+            ("host beyond the body",    with(34, &[127]),                       Truncated.of("host")),
+            ("negative command",        with(39, &[0x80, 0, 0, 0]),             NegativeLength.of("command")),
+            ("command of 2 GiB",        with(39, &[0x7f, 0xff, 0xff, 0xff]),    Truncated.of("command")),
+            ("domain of 2 GiB",         with(43, &[0x7f, 0xff, 0xff, 0xff]),    Truncated.of("domain")),
+            ("negative domain",         with(43, &[0xff; 4]),                   NegativeLength.of("domain")),
+            ("domain eats the id",      with(43, &[0, 0, 0, 10]),               Truncated.of("unique id")),
+            ("payload of 2 GiB",        with(63, &[0x7f, 0xff, 0xff, 0xff]),    Truncated.of("payload")),
+            ("negative payload",        with(63, &[0xff; 4]),                   NegativeLength.of("payload")),
+            ("payload eats the end",    with(63, &[0, 0, 0, 10]),               Truncated.of("payload")),
+            ("wrong end marker",        with(76, &[1]),                         BadEnd.of("end marker")),
+            ("no end marker",           good[..67].into(),                      Truncated.of("end marker")),
+        ];
+        for (name, block, want) in cases {
+            let got = MemberBlock::read(&block).map(|block| block.to_string());
+            assert_eq!(got, Err(want), "{name}");
+        }
+        for cut in 0..good.len() {
+            assert!(MemberBlock::read(&good[..cut]).is_err(), "{cut}");
+        }
+    }
+
+    #[test]
+    fn bytes_after_the_payload_and_after_the_end_are_tolerated() {
+        let good = encoded(&PLAIN);
+        let longer_body = [&good[..10], &[0, 0, 0, 56], &good[14..67], b"abc", &END[..]].concat();
+        for bytes in [[&good[..], b"junk"].concat(), longer_body] {
+            let read = MemberBlock::read(&bytes).unwrap();
+            assert_eq!(fields(&read), fields(&PLAIN));
+            assert_eq!(read.raw, bytes, "what Tomcat would pass on");
+        }
+    }
+
+    #[test]
+    fn host_port_and_unique_id_make_a_member() {
+        #[rustfmt::skip]
+        let cases = [
+            ("alive, ports, domain, payload, command",
+             MemberBlock { alive_ms: 5, secure_port: 1, udp_port: 2, domain: b"d", payload: b"p", command: &SHUTDOWN, ..PLAIN }, true),
+            ("port",      MemberBlock { port: 4001, ..PLAIN },                  false),
+            ("host",      MemberBlock { host: &[127, 0, 0, 2], ..PLAIN },       false),
+            ("unique id", MemberBlock { unique_id: UniqueId([8; 16]), ..PLAIN }, false),
+        ];
+        for (what, other, same) in cases {
+            assert_eq!(PLAIN == other, same, "{what}");
+        }
+    }
+
+    #[test]
+    fn members_are_ordered_by_length_of_host_then_host_then_port_then_id() {
+        let at = |host: &'static [u8], port, id| MemberBlock {
+            host,
+            port,
+            unique_id: UniqueId([id; 16]),
+            ..PLAIN
+        };
+        let sorted = [
+            at(&[], 9, 9),
+            at(&[10, 0, 0, 1], -1, 9),
+            at(&[10, 0, 0, 1], 4000, 1),
+            at(&[10, 0, 0, 1], 4000, 0x80),
+            at(&[10, 0, 0, 1], 4001, 1),
+            at(&[200, 0, 0, 1], 1, 1),
+            at(&[0; 16], 1, 1),
+        ];
+        assert!(sorted.is_sorted());
+        assert!(sorted.windows(2).all(|pair| pair[0] < pair[1]));
+    }
+
+    #[test]
+    fn a_member_has_an_address_if_its_host_and_port_are_one() {
+        let at = |host, port| MemberBlock {
+            host,
+            port,
+            ..PLAIN
+        };
+        #[rustfmt::skip]
+        let cases: [(MemberBlock<'_>, Option<&str>, &str); 6] = [
+            (PLAIN,                     Some("127.0.0.1:4000"), "tcp://127.0.0.1:4000"),
+            (at(&[0xfe; 16], 1),        Some("[fefe:fefe:fefe:fefe:fefe:fefe:fefe:fefe]:1"),
+                                        "tcp://[fefe:fefe:fefe:fefe:fefe:fefe:fefe:fefe]:1"),
+            (at(&[1, 2, 3], 4000),      None, "tcp://{1, 2, 3}:4000"),
+            (at(&[127, 0, 0, 1], 0),    None, "tcp://127.0.0.1:0"),
+            (at(&[127, 0, 0, 1], -1),   None, "tcp://127.0.0.1:-1"),
+            (at(&[127, 0, 0, 1], 65536), None, "tcp://127.0.0.1:65536"),
+        ];
+        for (block, address, name) in cases {
+            assert_eq!(
+                block.socket_addr(),
+                address.map(|text| text.parse().unwrap())
+            );
+            assert_eq!(block.to_string(), name);
+        }
+    }
+
+    #[test]
+    fn a_block_is_recognised_when_only_the_alive_time_moved_on() {
+        let first = encoded(&PLAIN);
+        let mut later = first.clone();
+        assert!(set_alive(&mut later, 123_456));
+        assert_eq!(MemberBlock::read(&later).unwrap().alive_ms, 123_456);
+        assert!(same_but_alive(&first, &later));
+        for at in (0..14).chain(22..first.len()) {
+            let mut other = first.clone();
+            other[at] ^= 0x10;
+            assert!(!same_but_alive(&first, &other), "{at}");
+        }
+        assert!(!same_but_alive(&first, &first[..76]));
+        assert!(!set_alive(&mut [0; 21], 1));
+    }
+
+    #[test]
+    fn a_host_too_long_for_its_length_is_not_written() {
+        let mut to = Vec::new();
+        let block = MemberBlock {
+            host: &[1; 128],
+            ..PLAIN
+        };
+        assert_eq!(block.write(&mut to), Err(Full));
+    }
+
+    proptest! {
+        #[test]
+        fn a_member_survives_the_wire(
+            alive_ms: i64, ports: [i32; 3], id: [u8; 16],
+            host in vec(any::<u8>(), 0..=HOST_MAX), command in vec(any::<u8>(), 0..20),
+            domain in vec(any::<u8>(), 0..50), payload in vec(any::<u8>(), 0..300),
+            after in vec(any::<u8>(), 0..20),
+        ) {
+            let sent = MemberBlock {
+                alive_ms,
+                port: ports[0],
+                secure_port: ports[1],
+                udp_port: ports[2],
+                host: &host,
+                command: &command,
+                domain: &domain,
+                unique_id: UniqueId(id),
+                payload: &payload,
+                raw: &[],
+            };
+            let mut wire = encoded(&sent);
+            prop_assert_eq!(wire.len(), sent.encoded_len());
+            wire.extend_from_slice(&after);
+            let read = MemberBlock::read(&wire).unwrap();
+            prop_assert_eq!(fields(&read), fields(&sent));
+            prop_assert_eq!(read, sent);
+        }
+
+        #[test]
+        fn a_block_with_a_byte_changed_is_read_or_refused(at in 0usize..77, to: u8) {
+            let mut wire = encoded(&PLAIN);
+            wire[at] = to;
+            let _ = MemberBlock::read(&wire);
+        }
+    }
+}

@@ -206,3 +206,95 @@ impl fmt::Display for ParseSendOptionsError {
 }
 
 impl core::error::Error for ParseSendOptionsError {}
+
+#[cfg(test)]
+mod tests {
+    use std::string::ToString;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn text_is_read_as_tomcat_reads_it() {
+        #[rustfmt::skip]
+        let cases: &[(&str, Option<u32>)] = &[
+            ("",                        Some(0)),
+            ("8",                       Some(8)),
+            ("+8",                      Some(8)),
+            ("-1",                      Some(u32::MAX)),
+            ("007",                     Some(7)),
+            ("2147483647",              Some(0x7fff_ffff)),
+            ("2147483648",              None),
+            (" 8",                      None),
+            ("8,2",                     None),
+            ("0x8",                     None),
+            ("async",                   Some(8)),
+            ("async,use_ack",           Some(10)),
+            ("async \t,  use_ack",      Some(10)),
+            ("sync,synchronized_ack",   Some(4)),
+            ("async,",                  Some(8)),
+            ("async,,",                 Some(8)),
+            ("async , , ",              Some(8)),
+            (",",                       Some(0)),
+            (" ,",                      Some(0)),
+            (",async",                  None),
+            ("async,,sync",             None),
+            (" async",                  None),
+            ("async ",                  None),
+            ("async,sync ",             None),
+            (" ",                       None),
+            ("Async",                   None),
+            ("async;sync",              None),
+            ("gzip",                    None),
+        ];
+        for (text, want) in cases {
+            let got = text.parse::<SendOptions>().ok().map(SendOptions::bits);
+            assert_eq!(got, *want, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_says_which_entry_and_what_would_be_right() {
+        let error = "async,ack".parse::<SendOptions>().unwrap_err();
+        let text = error.to_string();
+        assert!(
+            text.contains("entry 2") && text.contains("use_ack"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn the_receiver_answers_when_both_sides_expect_it() {
+        #[rustfmt::skip]
+        let cases = [
+            (0, AckPolicy::Never),  (4, AckPolicy::Never),      (8, AckPolicy::Never),
+            (2, AckPolicy::OnReceipt), (10, AckPolicy::OnReceipt), (35, AckPolicy::OnReceipt),
+            (6, AckPolicy::OnProcessed), (14, AckPolicy::OnProcessed),
+        ];
+        for (bits, want) in cases {
+            assert_eq!(SendOptions::from_bits(bits).ack_policy(), want, "{bits}");
+        }
+    }
+
+    #[test]
+    fn bits_without_a_name_are_carried_and_not_shown() {
+        let options = SendOptions::from_bits(0x0102);
+        assert_eq!(options.to_string(), "use_ack");
+        assert_eq!(options.without(SendOptions::USE_ACK).bits(), 0x0100);
+        assert!((options | SendOptions::UDP).contains(SendOptions::UDP));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_shown_reads_as_the_named_bits(bits: u32) {
+            let shown = SendOptions::from_bits(bits).to_string();
+            prop_assert_eq!(shown.parse(), Ok(SendOptions::from_bits(bits & 0x7f)));
+        }
+
+        #[test]
+        fn any_text_is_read_or_refused(text: std::string::String) {
+            let _ = text.parse::<SendOptions>();
+        }
+    }
+}

@@ -154,3 +154,40 @@ impl fmt::Display for Member {
         self.as_block().fmt(f)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_member_that_is_kept_is_the_member_that_was_read() {
+        let mut sent = Member::new("192.0.2.7:4000".parse().unwrap(), UniqueId([3; 16]));
+        sent.domain = b"shop".to_vec();
+        sent.payload = b"payload".to_vec();
+        sent.alive_ms = 77;
+        let mut wire = Vec::new();
+        sent.write(&mut wire).unwrap();
+        assert_eq!(wire.len(), sent.encoded_len());
+        let block = MemberBlock::read(&wire).unwrap();
+        let kept = Member::from(block);
+        assert_eq!(kept, sent);
+        assert_eq!(kept, block);
+        assert_eq!(
+            (kept.domain, kept.payload, kept.alive_ms),
+            (sent.domain, sent.payload, 77)
+        );
+    }
+
+    #[test]
+    fn a_member_is_named_by_its_receiver() {
+        for (address, name) in [
+            ("127.0.0.1:4000", "tcp://127.0.0.1:4000"),
+            ("[::1]:4001", "tcp://[::1]:4001"),
+        ] {
+            let member = Member::new(address.parse().unwrap(), UniqueId::default());
+            assert_eq!(member.name(), name);
+            assert_eq!(member.socket_addr(), address.parse().ok());
+            assert!(!member.is_shutdown());
+        }
+    }
+}

@@ -176,3 +176,63 @@ impl fmt::Display for DecodeError {
 }
 
 impl core::error::Error for DecodeError {}
+
+#[cfg(test)]
+mod tests {
+    use std::string::ToString;
+
+    use super::*;
+
+    #[test]
+    fn numbers_are_big_endian_and_signed_where_they_say_so() {
+        let bytes = [0xff, 0xfe, 1, 0, 2, 0xff, 0xff, 0xff, 0xfd, 0, 0, 0, 9];
+        let mut reader = Reader::new(&bytes);
+        assert_eq!(reader.u16("a"), Ok(0xfffe));
+        assert_eq!(reader.bool("b"), Ok(true));
+        assert_eq!(reader.bool("c"), Ok(false));
+        assert_eq!(reader.bool("d"), Ok(true), "any byte but zero");
+        assert_eq!(reader.i32("e"), Ok(-3));
+        assert_eq!(reader.u32("f"), Ok(9));
+        assert_eq!(reader.finish("g"), Ok(()));
+        assert_eq!(Reader::new(&[0xff; 8]).i64("h"), Ok(-1));
+        assert_eq!(Reader::new(&[0xff; 8]).u64("i"), Ok(u64::MAX));
+    }
+
+    #[test]
+    fn an_announced_length_is_believed_only_as_far_as_the_bytes_reach() {
+        use DecodeErrorKind::{NegativeLength, TooLong, Trailing, Truncated};
+        #[rustfmt::skip]
+        let cases: &[(&str, &[u8], usize, Result<&[u8], DecodeErrorKind>)] = &[
+            ("all",           &[0, 0, 0, 2, 7, 8],          2, Ok(&[7, 8])),
+            ("nothing",       &[0, 0, 0, 0],                0, Ok(&[])),
+            ("above max",     &[0, 0, 0, 2, 7, 8],          1, Err(TooLong(2))),
+            ("two gigabytes", &[0x7f, 0xff, 0xff, 0xff, 7], usize::MAX, Err(Truncated)),
+            ("negative",      &[0xff, 0xff, 0xff, 0xff, 7], usize::MAX, Err(NegativeLength)),
+            ("lowest",        &[0x80, 0, 0, 0, 7],          usize::MAX, Err(NegativeLength)),
+            ("one missing",   &[0, 0, 0, 2, 7],             9, Err(Truncated)),
+            ("no length",     &[0, 0, 0],                   9, Err(Truncated)),
+        ];
+        for (name, bytes, max, want) in cases {
+            let got = Reader::new(bytes).sized(*max, "field");
+            assert_eq!(got, want.map_err(|kind| kind.of("field")), "{name}");
+        }
+        assert_eq!(
+            Reader::new(&[1, 2]).finish("frame"),
+            Err(Trailing(2).of("frame"))
+        );
+    }
+
+    #[test]
+    fn a_failed_read_takes_nothing() {
+        let mut reader = Reader::new(&[1, 2, 3]);
+        assert!(reader.i32("four").is_err());
+        assert_eq!(reader.take(3, "three"), Ok(&[1, 2, 3][..]));
+        assert!(reader.is_empty());
+    }
+
+    #[test]
+    fn an_error_names_the_field_and_what_is_wrong() {
+        let error = DecodeErrorKind::TooLong(70).of("domain");
+        assert_eq!(error.to_string(), "domain: 70 bytes are more than allowed");
+    }
+}

@@ -153,3 +153,59 @@ impl Sink for SliceSink<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::vec::Vec;
+
+    use super::*;
+
+    fn fill(to: &mut impl Sink) -> Result<(), Full> {
+        to.put_u8(1)?;
+        to.put_i32(-2)?;
+        to.put_u32(3)?;
+        to.put_i64(-4)?;
+        to.put_u64(5)?;
+        to.put_sized(b"six")
+    }
+
+    const FILLED: [u8; 32] = [
+        1, 0xff, 0xff, 0xff, 0xfe, 0, 0, 0, 3, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xfc, 0,
+        0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 3, b's', b'i', b'x',
+    ];
+
+    #[test]
+    fn all_sinks_take_the_same_bytes() {
+        let mut vec = Vec::new();
+        fill(&mut vec).unwrap();
+        assert_eq!(vec, FILLED);
+        let mut fixed = heapless::Vec::<u8, 32>::new();
+        fill(&mut fixed).unwrap();
+        assert_eq!(fixed, FILLED);
+        let mut buffer = [0; 40];
+        let mut slice = SliceSink::new(&mut buffer);
+        fill(&mut slice).unwrap();
+        assert_eq!(slice.written(), 32);
+        assert_eq!(buffer[..32], FILLED);
+    }
+
+    #[test]
+    fn a_sink_of_fixed_size_says_when_it_is_full() {
+        for room in 0..FILLED.len() {
+            let mut buffer = [0; 31];
+            let mut slice = SliceSink::new(&mut buffer[..room]);
+            assert_eq!(fill(&mut slice), Err(Full), "{room}");
+            let written = slice.written();
+            assert_eq!(buffer[..written], FILLED[..written], "{room}");
+        }
+        assert_eq!(fill(&mut heapless::Vec::<u8, 31>::new()), Err(Full));
+    }
+
+    #[test]
+    fn a_length_that_an_i32_cannot_hold_is_refused() {
+        let mut vec = Vec::new();
+        assert_eq!(vec.put_length(0x8000_0000), Err(Full));
+        assert_eq!(vec.put_length(0x7fff_ffff), Ok(()));
+        assert_eq!(vec, [0x7f, 0xff, 0xff, 0xff]);
+    }
+}

@@ -97,3 +97,55 @@ impl fmt::Display for ParseUniqueIdError {
 }
 
 impl core::error::Error for ParseUniqueIdError {}
+
+#[cfg(test)]
+mod tests {
+    use std::string::ToString;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::rng::Rng;
+
+    #[test]
+    fn a_random_id_is_a_version_4_uuid_and_not_repeated() {
+        let mut rng = Rng::new([3; 32]);
+        let (one, other) = (UniqueId::random(&mut rng), UniqueId::random(&mut rng));
+        assert_ne!(one, other);
+        for id in [one, other] {
+            assert_eq!(id.0[6] >> 4, 4);
+            assert_eq!(id.0[8] >> 6, 2);
+        }
+    }
+
+    #[test]
+    fn both_ways_of_writing_it_are_read() {
+        let want = UniqueId([0, 1, 255, 128, 127, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]);
+        #[rustfmt::skip]
+        let cases = [
+            ("0001ff807f05060708090a0b0c0d0e0f",            Some(want)),
+            ("0001FF807F05060708090A0B0C0D0E0F",            Some(want)),
+            ("{0,1,-1,-128,127,5,6,7,8,9,10,11,12,13,14,15}", Some(want)),
+            ("{0,1,255,-128,127,5,6,7,8,9,10,11,12,13,14,15}", None),
+            ("{0,1}",                                       None),
+            ("{0,1,-1,-128,127,5,6,7,8,9,10,11,12,13,14,15,16}", None),
+            ("{0, 1,-1,-128,127,5,6,7,8,9,10,11,12,13,14,15}", None),
+            ("0001ff807f05060708090a0b0c0d0e0",             None),
+            ("0001ff807f05060708090a0b0c0d0e0f0",           None),
+            ("0001ff807f05060708090a0b0c0d0e0g",            None),
+            ("+001ff807f05060708090a0b0c0d0e0f",            None),
+            ("",                                            None),
+            ("{",                                           None),
+        ];
+        for (text, want) in cases {
+            assert_eq!(text.parse().ok(), want, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_shown_is_read_again(bytes: [u8; 16]) {
+            prop_assert_eq!(UniqueId(bytes).to_string().parse(), Ok(UniqueId(bytes)));
+        }
+    }
+}
