@@ -8,6 +8,7 @@
 #[macro_use]
 mod support;
 
+mod channel;
 mod creation;
 mod frames;
 mod joining;

@@ -94,6 +94,13 @@ impl Cluster {
         }
     }
 
+    /// Waits until a node sees exactly these members, whoever they are.
+    pub(crate) fn await_other_members(&self, node: usize, members: &[&str]) {
+        let what = format!("members of {} are {members:?}", self.nodes[node].name);
+        let members: Vec<String> = members.iter().map(|member| (*member).to_owned()).collect();
+        until(&what, SOON, || equal(self.nodes[node].members(), &members));
+    }
+
     /// Waits until `holds` says `Ok` of every running node.
     pub(crate) fn on_every_node<E: std::fmt::Debug>(
         &self,

@@ -7,6 +7,7 @@ pub(crate) mod installed;
 pub(crate) mod namespace;
 pub(crate) mod probe;
 pub(crate) mod recorder;
+pub(crate) mod session_message;
 pub(crate) mod value_types;
 pub(crate) mod wait;
 

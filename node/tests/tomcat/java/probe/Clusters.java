@@ -106,6 +106,7 @@ final class Clusters {
     private static void staticInterceptors(Settings settings, GroupChannel channel) throws Exception {
         channel.addInterceptor(new MessageDispatchInterceptor());
         TcpPingInterceptor ping = new TcpPingInterceptor();
+        ping.setUseThread(true);
         ping.setInterval(1000);
         ping.setStaticOnly(true);
         channel.addInterceptor(ping);
