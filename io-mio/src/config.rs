@@ -41,7 +41,7 @@ pub struct ReceiverSockets {
     ///
     /// Unlike Tribes', the socket does not share its port with another process: two nodes on one host get two.
     pub udp_port: Option<u16>,
-    /// Connections the kernel holds until they are accepted. Default 128.
+    /// Connections the kernel holds until they are accepted. Default 1024; more than that at once wait a second and more.
     pub backlog: u16,
 }
 
@@ -53,7 +53,7 @@ impl ReceiverSockets {
             port: 4000,
             auto_bind: 100,
             udp_port: None,
-            backlog: 128,
+            backlog: 1024,
         }
     }
 }

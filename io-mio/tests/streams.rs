@@ -78,26 +78,27 @@ fn large_amounts_pass_both_ways_with_bounded_queues() {
 #[test]
 fn a_peer_that_never_reads_is_held_back_and_holds_up_nobody() {
     let (server, addr) = run(Toy::new(Role::Echo));
-    let mut deaf = TcpStream::connect(addr).unwrap();
-    deaf.set_nonblocking(true).unwrap();
-    let block = pattern(64 * 1024);
-    // It sends until the echo has filled every buffer on the way back and the server stops reading.
-    until(&server, |toy| {
-        while deaf.write(&block).is_ok() {}
-        (toy.pauses > 0).then_some(())
-    });
+    let deaf = TcpStream::connect(addr).unwrap();
+    let mut mouth = deaf.try_clone().unwrap();
+    // It sends for ever: the echo fills every buffer on the way back, and the server stops reading.
+    let sending = std::thread::spawn(move || while mouth.write_all(&pattern(64 * 1024)).is_ok() {});
+    until(&server, |toy| (toy.pauses > 0).then_some(()));
     let (client, _) = run(Toy::new(Role::Collect));
     let conn = connect(&client, addr);
     client.with(|toy, _| toy.send(conn, b"still there?"));
     until(&client, |toy| {
         (toy.conns[&conn].received == b"still there?").then_some(())
     });
+    until(&server, |toy| {
+        toy.conns.values().any(|c| c.paused).then_some(())
+    });
     server.inspect(|toy| {
         assert_eq!(toy.conns.len(), 2);
-        assert!(toy.conns.values().any(|c| c.paused));
         assert!(toy.largest_queue <= toy.queue_max + 256 * 1024);
     });
     // Its reset is seen although nothing is read from it.
+    deaf.shutdown(Shutdown::Both).unwrap();
+    sending.join().unwrap();
     drop(deaf);
     until(&server, |toy| (!toy.closed.is_empty()).then_some(()));
 }
