@@ -1,0 +1,169 @@
+import java.io.BufferedReader;
+import java.io.InputStreamReader;
+import java.io.PrintStream;
+import java.io.Serializable;
+import java.nio.ByteBuffer;
+import java.util.concurrent.atomic.AtomicLong;
+import org.apache.catalina.tribes.ByteMessage;
+import org.apache.catalina.tribes.Channel;
+import org.apache.catalina.tribes.ChannelException;
+import org.apache.catalina.tribes.ChannelListener;
+import org.apache.catalina.tribes.Member;
+import org.apache.catalina.tribes.group.GroupChannel;
+import org.apache.catalina.tribes.membership.MemberImpl;
+import org.apache.catalina.tribes.transport.nio.NioReceiver;
+
+/**
+ * One end of a Tribes channel with its default stack, told what to do on standard input.
+ *
+ * <p>A message begins with the number of its sending thread (4 bytes) and its number there (8 bytes); the receiver ticks
+ * every one off, so that a lost, doubled or overtaken one shows.
+ */
+public final class TribesPeer implements ChannelListener {
+    private static final int THREADS_MAX = 64;
+
+    private final PrintStream out;
+    private final Lane[] lanes = new Lane[THREADS_MAX];
+    private final AtomicLong left = new AtomicLong();
+    private final AtomicLong foreign = new AtomicLong();
+
+    /** What has come from one sending thread. */
+    private static final class Lane {
+        final long[] seen;
+        long next;
+        long overtaken;
+        long doubled;
+
+        Lane(long messages) {
+            seen = new long[(int) (messages / 64) + 1];
+        }
+
+        synchronized boolean tick(long number) {
+            int word = (int) (number / 64);
+            long bit = 1L << (number % 64);
+            if (number < 0 || word >= seen.length || (seen[word] & bit) != 0) {
+                doubled++;
+                return false;
+            }
+            seen[word] |= bit;
+            if (number < next) {
+                overtaken++;
+            } else {
+                next = number + 1;
+            }
+            return true;
+        }
+    }
+
+    private TribesPeer(PrintStream out) {
+        this.out = out;
+    }
+
+    public static void main(String[] args) throws Exception {
+        PrintStream out = System.out;
+        System.setOut(System.err);
+        int port = Integer.parseInt(args[0]);
+        MemberImpl peer = new MemberImpl("127.0.0.1", Integer.parseInt(args[1]), 0);
+        GroupChannel channel = new GroupChannel();
+        NioReceiver receiver = new NioReceiver();
+        receiver.setAddress("127.0.0.1");
+        receiver.setPort(port);
+        receiver.setAutoBind(1);
+        channel.setChannelReceiver(receiver);
+        TribesPeer me = new TribesPeer(out);
+        channel.addChannelListener(me);
+        channel.start(Channel.SND_RX_SEQ | Channel.SND_TX_SEQ);
+        out.println("READY");
+        BufferedReader in = new BufferedReader(new InputStreamReader(System.in));
+        for (String line = in.readLine(); line != null; line = in.readLine()) {
+            String[] words = line.split(" ");
+            switch (words[0]) {
+                case "receive" -> {
+                    me.expect(Integer.parseInt(words[1]), Long.parseLong(words[2]));
+                    out.println("OK");
+                }
+                case "send" ->
+                        out.println(
+                                send(
+                                        channel,
+                                        peer,
+                                        Integer.parseInt(words[1]),
+                                        Long.parseLong(words[2]),
+                                        Integer.parseInt(words[3]),
+                                        Integer.parseInt(words[4])));
+                default -> throw new IllegalArgumentException(line);
+            }
+        }
+        channel.stop(Channel.SND_RX_SEQ | Channel.SND_TX_SEQ);
+        System.exit(0);
+    }
+
+    private void expect(int threads, long each) {
+        for (int i = 0; i < THREADS_MAX; i++) {
+            lanes[i] = i < threads ? new Lane(each) : null;
+        }
+        foreign.set(0);
+        left.set(threads * each);
+    }
+
+    @Override
+    public boolean accept(Serializable message, Member sender) {
+        return message instanceof ByteMessage;
+    }
+
+    @Override
+    public void messageReceived(Serializable message, Member sender) {
+        ByteBuffer bytes = ByteBuffer.wrap(((ByteMessage) message).getMessage());
+        int thread = bytes.getInt();
+        long number = bytes.getLong();
+        Lane lane = thread >= 0 && thread < THREADS_MAX ? lanes[thread] : null;
+        if (lane == null) {
+            foreign.incrementAndGet();
+        } else if (lane.tick(number) && left.decrementAndGet() == 0) {
+            report();
+        }
+    }
+
+    private void report() {
+        long overtaken = 0;
+        long doubled = foreign.get();
+        for (Lane lane : lanes) {
+            if (lane != null) {
+                synchronized (lane) {
+                    overtaken += lane.overtaken;
+                    doubled += lane.doubled;
+                }
+            }
+        }
+        out.println("RECEIVED " + overtaken + " " + doubled);
+    }
+
+    private static String send(
+            GroupChannel channel, Member peer, int threads, long each, int size, int options)
+            throws InterruptedException {
+        Member[] destination = {peer};
+        AtomicLong faulty = new AtomicLong();
+        Thread[] senders = new Thread[threads];
+        for (int thread = 0; thread < threads; thread++) {
+            int lane = thread;
+            senders[thread] =
+                    new Thread(
+                            () -> {
+                                for (long number = 0; number < each; number++) {
+                                    byte[] bytes = new byte[size];
+                                    ByteBuffer.wrap(bytes).putInt(lane).putLong(number);
+                                    try {
+                                        channel.send(destination, new ByteMessage(bytes), options);
+                                    } catch (ChannelException e) {
+                                        faulty.incrementAndGet();
+                                    }
+                                }
+                            });
+            senders[thread].start();
+        }
+        for (Thread sender : senders) {
+            sender.join();
+        }
+        return "SENT " + faulty.get();
+    }
+}
