@@ -20,9 +20,9 @@ import org.apache.catalina.tribes.transport.nio.NioReceiver;
 /**
  * An embedded Tomcat without a connector whose context {@code /shop} has a DeltaManager.
  *
- * <p>Arguments: own port, the other node's port, sessions to create, bytes in the attribute of each, a
- * directory for Tomcat. With no sessions to
- * create it joins, and says how long its manager took from asking for the sessions to having them.
+ * <p>Arguments: own port, the other node's port, sessions to create, bytes in the attribute of each, a directory for
+ * Tomcat. With no sessions to create it joins, and says how long its manager took from asking for the sessions to having
+ * them.
  */
 public final class TomcatNode {
     private TomcatNode() {}

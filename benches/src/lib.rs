@@ -1,1 +1,13 @@
-//! Measurements against Tribes and the wire.
+//! Measures Folkmoot against Tribes: two processes a side, in one run, round by round in turn.
+//!
+//! [`compare`] starts the processes and judges them; [`peer`] and [`node`] are our own side, the counterparts of
+//! `java/TribesPeer.java` and `java/TomcatNode.java`, which speak the same lines on standard input and output.
+
+pub mod compare;
+pub mod java;
+pub mod peer;
+pub mod process;
+pub mod tally;
+
+/// What a measurement or its preparation could not do, in one line.
+pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
