@@ -60,7 +60,10 @@ impl Channel {
                 self.datagrams = self.datagrams.saturating_sub(1);
                 self.proceed_stopping(now);
             }
-            _ => {}
+            Some(Conn::Free(last)) => {
+                last.drain(..len.min(last.len()));
+            }
+            Some(Conn::Busy) | None => {}
         }
     }
 

@@ -366,8 +366,10 @@ impl Lane {
     }
 }
 
-/// A timeout with the time that `bytes` need at the slowest rate.
+/// A timeout with the time that `bytes` need at the slowest rate, as far as they are more than fits into a socket's buffer
+/// at once.
 pub(crate) fn scaled(timeout: Duration, floor: u32, bytes: u64) -> Duration {
+    let bytes = bytes.saturating_sub(64 * 1024);
     let nanos = u128::from(bytes).saturating_mul(1_000_000_000) / u128::from(floor.max(1));
     timeout.saturating_add(Duration::from_nanos(
         u64::try_from(nanos).unwrap_or(u64::MAX),

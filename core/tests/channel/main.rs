@@ -1,0 +1,10 @@
+//! A channel among others, over a network in memory.
+
+#![allow(unreachable_pub)]
+
+mod acks;
+mod bad_input;
+mod exchange;
+mod members;
+mod net;
+mod retries;
