@@ -25,4 +25,5 @@ pub use self::error::{JavaError, JavaErrorKind, Next};
 pub use self::limits::Limits;
 pub use self::reader::ObjectInput;
 pub use self::string::JavaString;
+pub(crate) use self::string::is_modified_utf8;
 pub use self::writer::ObjectOutput;

@@ -158,6 +158,13 @@ impl From<String> for JavaString {
     }
 }
 
+/// The encoded bytes: equality, order and hash are theirs.
+impl core::borrow::Borrow<[u8]> for JavaString {
+    fn borrow(&self) -> &[u8] {
+        &self.0
+    }
+}
+
 impl PartialEq<str> for JavaString {
     fn eq(&self, other: &str) -> bool {
         self.0.as_ref() == other.as_bytes() || self.utf16().eq(other.encode_utf16())

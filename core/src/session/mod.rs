@@ -1,1 +1,43 @@
 //! Sessions, deltas and the managers that replicate them.
+//!
+//! Formats first: [`SessionMessage`] with its payloads [`DeltaRequest`], [`SessionRecord`] and [`StateReader`]. Then
+//! [`DeltaManager`], one a web application, which keeps the sessions the same on every member; it is reached
+//! through a [`Cluster`](crate::cluster::Cluster).
+
+mod config;
+mod delta_manager;
+mod delta_request;
+mod delta_session;
+mod departed;
+mod donor;
+mod event_type;
+mod expiry;
+mod filter;
+mod held;
+mod id;
+mod message;
+mod receive;
+mod record;
+mod state;
+mod stats;
+mod stream_value;
+mod table;
+mod transfer;
+
+pub use config::{DeltaManagerConfig, ManagerConfigError, ManagerLimits};
+pub(crate) use delta_manager::{Cx, Out, manager_name};
+pub use delta_manager::{DeltaManager, SessionError};
+pub use delta_request::{
+    Action, ActionType, DeltaRequest, read_new_session_id, write_new_session_id,
+};
+pub use delta_session::DeltaSession;
+pub use event_type::{EventCounters, EventType};
+pub use filter::NameFilter;
+pub use id::SessionId;
+pub use message::{MessageError, SessionMessage, Sharing};
+pub use record::{RecordNotes, SessionHead, SessionRecord};
+pub use state::{StateReader, begin_state};
+pub use stats::ManagerStats;
+pub use stream_value::StreamValue;
+pub(crate) use transfer::is_older;
+pub use transfer::{ManagerState, TransferOutcome, TransferResult};

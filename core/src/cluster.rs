@@ -1,1 +1,0 @@
-//! `SimpleTcpCluster`: a channel whose listener is the session managers.

@@ -1,0 +1,348 @@
+//! `SimpleTcpCluster`: a channel whose listener is the session managers.
+//!
+//! A [`Cluster`] owns one [`Channel`] and any number of [`DeltaManager`]s, routes each session message to the manager
+//! it names, and is an [`Engine`]: a driver runs it, an application gives it commands about sessions and polls its
+//! [events](ClusterEvent).
+
+mod commands;
+mod config;
+mod event;
+mod listener;
+
+use alloc::string::ToString;
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+
+pub use config::{ClusterConfig, ClusterError};
+pub(crate) use event::Events;
+pub use event::{AttributeChange, ClusterEvent, ExpiryCause, Origin, Refusal};
+pub use listener::ClusterStats;
+use listener::Managers;
+
+use crate::channel::{Channel, ChannelEvent, MemberIndex};
+use crate::engine::{ConnId, Engine, Gather, Input, Output};
+use crate::java::JavaString;
+use crate::session::{Cx, DeltaManager, DeltaManagerConfig, Out, manager_name};
+use crate::time::Instant;
+
+/// Which manager of a [`Cluster`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct ContextId {
+    slot: u16,
+    serial: u32,
+}
+
+/// A channel and the session managers above it. `SimpleTcpCluster` with one `ClusterSessionListener`.
+#[derive(Debug)]
+pub struct Cluster {
+    channel: Channel,
+    managers: Managers,
+    config: ClusterConfig,
+    /// Memory for the message being made.
+    buffer: Vec<u8>,
+    /// Members whose queue was full; and how many of them the application has been told of.
+    lagging: Vec<MemberIndex>,
+    lagging_told: usize,
+    next_background: Option<Instant>,
+    /// What the pump has to do next.
+    next_pump: Option<Instant>,
+}
+
+impl Cluster {
+    /// A cluster over a channel that has not started.
+    pub fn new(channel: Channel, config: ClusterConfig) -> Self {
+        Self {
+            managers: Managers::new(&config),
+            channel,
+            buffer: Vec::new(),
+            lagging: Vec::new(),
+            lagging_told: 0,
+            next_background: None,
+            next_pump: None,
+            config,
+        }
+    }
+
+    /// Starts the channel. State transfers begin when the members are known.
+    pub fn start(&mut self, now: Instant) {
+        self.channel.start(now);
+        self.next_background = Some(now + self.config.background_processor_delay);
+        self.pump(now);
+    }
+
+    /// Ends: the sessions of every manager expire here (and with `expire_sessions_on_shutdown` everywhere), the managers are
+    /// removed, and the channel says goodbye; [`ChannelEvent::Stopped`] follows.
+    pub fn stop(&mut self, now: Instant) {
+        let contexts: Vec<_> = self.managers.iter().map(DeltaManager::context).collect();
+        for context in contexts {
+            self.unregister_manager(now, context);
+        }
+        self.next_background = None;
+        self.channel.stop(now);
+        self.pump(now);
+    }
+
+    /// Adds the manager of the web application at `context_path` (`/shop`; empty for ROOT; `/shop##2` for a version).
+    /// Once the members are known, its state transfer begins; [`ClusterEvent::StateTransfer`] ends it, and until then
+    /// the application should not serve.
+    ///
+    /// # Errors
+    ///
+    /// [`ClusterError`].
+    pub fn register_manager(
+        &mut self,
+        now: Instant,
+        context_path: &str,
+        config: DeltaManagerConfig,
+    ) -> Result<ContextId, ClusterError> {
+        config.validate().map_err(ClusterError::Config)?;
+        let host = self
+            .config
+            .at_engine
+            .then_some(self.config.host_name.as_str());
+        let name = match &config.name {
+            Some(name) => manager_name(host, name),
+            None if context_path.is_empty() || context_path.starts_with('/') => {
+                manager_name(host, context_path)
+            }
+            None => return Err(ClusterError::BadContextPath(context_path.to_string())),
+        };
+        let context = self.managers.add(
+            now,
+            JavaString::from(name),
+            config,
+            self.config.managers_max,
+        )?;
+        self.pump(now);
+        Ok(context)
+    }
+
+    /// Removes a manager: its sessions expire here, and with `expire_sessions_on_shutdown` everywhere. Whether there
+    /// was one.
+    pub fn unregister_manager(&mut self, now: Instant, context: ContextId) -> bool {
+        let known = self
+            .with_manager(now, context, |manager, cx, out| manager.expire_all(cx, out))
+            .is_some();
+        self.managers.remove(context);
+        known
+    }
+
+    /// A manager: its sessions, counters and state.
+    pub fn manager(&self, context: ContextId) -> Option<&DeltaManager> {
+        self.managers.get(context)
+    }
+
+    /// All managers.
+    pub fn managers(&self) -> impl Iterator<Item = &DeltaManager> {
+        self.managers.iter()
+    }
+
+    /// The manager of that name on the wire (`localhost#/shop`).
+    pub fn manager_named(&self, name: &str) -> Option<&DeltaManager> {
+        self.managers.get(
+            self.managers
+                .find(JavaString::from(name).as_modified_utf8())?,
+        )
+    }
+
+    /// The channel: members, counters, configuration.
+    pub const fn channel(&self) -> &Channel {
+        &self.channel
+    }
+
+    /// The channel, for messages of the application's own. Sessions do not go this way.
+    pub const fn channel_mut(&mut self) -> &mut Channel {
+        &mut self.channel
+    }
+
+    /// What the cluster was told.
+    pub const fn config(&self) -> &ClusterConfig {
+        &self.config
+    }
+
+    /// What the cluster itself has counted; managers and the channel have counters of their own.
+    pub fn stats(&self) -> ClusterStats {
+        self.managers.stats()
+    }
+
+    /// Sets the wall clock, which goes on with `now`. Timestamps need it, deadlines do not.
+    pub const fn set_wall_clock(&mut self, now: Instant, unix_ms: u64) {
+        self.channel.set_wall_clock(now, unix_ms);
+    }
+
+    /// Changes the options of all further session messages. `setChannelSendOptions`.
+    pub const fn set_channel_send_options(&mut self, options: crate::channel::SendOptions) {
+        self.config.channel_send_options = options;
+    }
+
+    /// The next event, until `None`.
+    pub fn poll_event(&mut self) -> Option<ClusterEvent> {
+        self.managers.events.pop()
+    }
+
+    /// Runs a command of a manager, then whatever it has made necessary.
+    fn with_manager<T>(
+        &mut self,
+        now: Instant,
+        context: ContextId,
+        command: impl FnOnce(&mut DeltaManager, &mut Cx<'_>, &mut Out<'_>) -> T,
+    ) -> Option<T> {
+        let unix_ms = unix_ms(&self.channel, now);
+        let (manager, events) = self.managers.get_mut(context)?;
+        let mut cx = Cx {
+            now,
+            unix_ms,
+            events,
+        };
+        let mut out = Out {
+            channel: &mut self.channel,
+            options: self.config.channel_send_options,
+            buffer: &mut self.buffer,
+            lagging: &mut self.lagging,
+        };
+        let result = command(manager, &mut cx, &mut out);
+        self.channel_events(now);
+        Some(result)
+    }
+
+    /// Does what is due: the channel's news, state transfers, waiting messages, background runs.
+    fn pump(&mut self, now: Instant) {
+        self.channel_events(now);
+        let background = self.next_background.is_some_and(|at| at <= now);
+        if background {
+            self.next_background = Some(now + self.config.background_processor_delay);
+        }
+        self.managers.due = None;
+        let settled = self.channel.is_settled();
+        let unix_ms = unix_ms(&self.channel, now);
+        self.managers.reply_no_context(
+            &mut self.channel,
+            now,
+            self.config.channel_send_options,
+            &mut self.buffer,
+        );
+        let mut next: Option<Instant> = None;
+        self.managers.for_each(|manager, events| {
+            let mut cx = Cx {
+                now,
+                unix_ms,
+                events,
+            };
+            let mut out = Out {
+                channel: &mut self.channel,
+                options: self.config.channel_send_options,
+                buffer: &mut self.buffer,
+                lagging: &mut self.lagging,
+            };
+            if background {
+                manager.background_process(&cx);
+            }
+            if settled && manager.is_starting() {
+                manager.begin_transfer(now);
+            }
+            manager.pump(&mut cx, &mut out);
+            next = next.into_iter().chain(manager.deadline()).min();
+        });
+        self.next_pump = next;
+        // What the managers sent may have news of its own.
+        self.channel_events(now);
+    }
+
+    /// Passes the channel's events on, and uses those that concern the managers.
+    fn channel_events(&mut self, now: Instant) {
+        let unix_ms = unix_ms(&self.channel, now);
+        while let Some(event) = self.channel.poll_event() {
+            match &event {
+                ChannelEvent::Sent { id, faulty } => {
+                    if self.managers.data_sent(now, unix_ms, id, faulty.is_empty()) {
+                        continue;
+                    }
+                }
+                ChannelEvent::MemberAdded(member) => {
+                    if crate::session::is_older(&self.channel, *member) {
+                        self.managers.older_member(now);
+                    }
+                }
+                ChannelEvent::MemberDisappeared(member) => {
+                    self.lagging.retain(|lagging| lagging != member);
+                    self.lagging_told = self.lagging.len();
+                }
+                ChannelEvent::QueueReady(member) if self.lagging.contains(member) => {
+                    self.lagging.retain(|lagging| lagging != member);
+                    self.lagging_told = self.lagging.len();
+                    self.managers.push_state(now, unix_ms, *member);
+                }
+                ChannelEvent::Settled => self.managers.due = Some(Instant::ZERO),
+                _ => {}
+            }
+            self.managers.events.push(ClusterEvent::Channel(event));
+        }
+        self.tell_lagging();
+        self.next_pump = self
+            .next_pump
+            .into_iter()
+            .chain(self.managers.due.take())
+            .min();
+    }
+
+    /// Says which members have fallen behind since the last time.
+    fn tell_lagging(&mut self) {
+        while let Some(member) = self.lagging.get(self.lagging_told) {
+            self.managers.events.push(ClusterEvent::Lagging(*member));
+            self.lagging_told = self.lagging_told.saturating_add(1);
+        }
+    }
+}
+
+impl Engine for Cluster {
+    fn handle(&mut self, now: Instant, input: Input<'_>) {
+        self.managers.unix_ms = unix_ms(&self.channel, now);
+        self.channel.handle(now, input, &mut self.managers);
+        let soonest = self
+            .next_pump
+            .into_iter()
+            .chain(self.managers.due.take())
+            .min();
+        self.next_pump = soonest;
+        if soonest
+            .into_iter()
+            .chain(self.next_background)
+            .any(|at| at <= now)
+        {
+            self.pump(now);
+        } else {
+            self.channel_events(now);
+        }
+    }
+
+    fn accept(&mut self, now: Instant, from: SocketAddr) -> Option<ConnId> {
+        self.channel.accept(now, from)
+    }
+
+    fn poll_output(&mut self) -> Option<Output> {
+        self.channel.poll_output()
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        let timers = [
+            self.channel.poll_timeout(),
+            self.next_background,
+            self.next_pump,
+        ];
+        timers.into_iter().flatten().min()
+    }
+
+    fn transmit<'a>(&'a self, conn: ConnId, out: &mut Gather<'a>) {
+        self.channel.transmit(conn, out);
+    }
+
+    fn transmitted(&mut self, now: Instant, conn: ConnId, len: usize) {
+        self.channel.transmitted(now, conn, len);
+    }
+}
+
+/// The wall clock, as Java counts it.
+fn unix_ms(channel: &Channel, now: Instant) -> i64 {
+    i64::try_from(channel.unix_ms(now)).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,304 @@
+//! `SessionMessageImpl`: what cluster members tell each other about sessions.
+
+use bytes::{Buf, BufMut};
+
+use super::EventType;
+use crate::java::{JavaError, Limits, Next, ObjectInput};
+
+/// A session message, borrowed from the stream that holds it. `SessionMessageImpl`, spec UID 2.
+///
+/// Texts are modified UTF-8. Layout of the stream:
+///
+/// | bytes | field | |
+/// |---|---|---|
+/// | 299 − 19 | header and descriptors | constant |
+/// | 8 | `ClusterMessageBase.timestamp` | 0 from every Tomcat |
+/// | 4 | `mEvtType` | [`EventType`] |
+/// | 8 | `serializationTimestamp` | milliseconds since the Unix epoch |
+/// | 1 | `timestampSet` | |
+/// | | `mContextName` | string or null |
+/// | | `mSession` | `byte[]` or null: the payload |
+/// | | `mSessionID` | string or null |
+/// | | `uniqueId` | string or null: for logs only |
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SessionMessage<'a> {
+    /// The superclass's timestamp, which nobody reads.
+    pub base_timestamp_ms: i64,
+    /// The kind: an [`EventType`]'s number, or one that receivers ignore.
+    pub event_type: i32,
+    /// When the message was made, or the session created, or the state's snapshot taken: milliseconds since the
+    /// Unix epoch, sender's clock.
+    pub timestamp_ms: i64,
+    /// Whether the timestamp was ever assigned.
+    pub timestamp_set: bool,
+    /// The manager's name (`localhost#/shop`); `None` addresses every manager.
+    pub context_name: Option<&'a [u8]>,
+    /// The payload: a delta, sessions, a new id.
+    pub session: Option<&'a [u8]>,
+    /// The session's id, or a fixed word.
+    pub session_id: Option<&'a [u8]>,
+    /// A text that identifies the message in logs.
+    pub unique_id: Option<&'a [u8]>,
+    /// Which of the texts are one Java object.
+    pub sharing: Sharing,
+}
+
+/// Which texts of a [`SessionMessage`] are the same Java object, so that the later one is a back reference.
+///
+/// Only the bytes of the stream depend on it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sharing {
+    /// `mSessionID` is `mContextName`.
+    pub session_id_is_context: bool,
+    /// `uniqueId` is `mContextName`.
+    pub unique_id_is_context: bool,
+    /// `uniqueId` is `mSessionID`.
+    pub unique_id_is_session_id: bool,
+}
+
+/// Why a Java stream is no session message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MessageError {
+    /// The stream cannot be read.
+    Java(JavaError),
+    /// The stream holds something else.
+    OtherClass,
+    /// A field is missing or of another type.
+    Field(&'static str),
+}
+
+impl core::fmt::Display for MessageError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::Java(error) => error.fmt(f),
+            Self::OtherClass => f.write_str("not a SessionMessageImpl"),
+            Self::Field(name) => write!(f, "SessionMessageImpl without a proper `{name}`"),
+        }
+    }
+}
+
+impl core::error::Error for MessageError {}
+
+impl MessageError {
+    /// What is wrong with a stream that [`SessionMessage::read`] does not take.
+    pub(crate) fn of(stream: &[u8]) -> Self {
+        let class = ObjectInput::new(stream, &Limits::DEFAULT).and_then(|mut input| input.peek());
+        match class {
+            Err(error) => Self::Java(error),
+            Ok(Next::Object(class))
+                if class == "org.apache.catalina.ha.session.SessionMessageImpl" =>
+            {
+                Self::Field("layout")
+            }
+            Ok(_) => Self::OtherClass,
+        }
+    }
+}
+
+impl From<JavaError> for MessageError {
+    fn from(error: JavaError) -> Self {
+        Self::Java(error)
+    }
+}
+
+/// The stream header, `TC_OBJECT` and both class descriptors: the same in every message.
+const PREAMBLE: &[u8] = b"\xAC\xED\x00\x05\
+    sr\x00\x31org.apache.catalina.ha.session.SessionMessageImpl\x00\x00\x00\x00\x00\x00\x00\x02\x02\x00\x07\
+    I\x00\x08mEvtType\
+    J\x00\x16serializationTimestamp\
+    Z\x00\x0CtimestampSet\
+    L\x00\x0CmContextNamet\x00\x12Ljava/lang/String;\
+    [\x00\x08mSessiont\x00\x02[B\
+    L\x00\x0AmSessionIDq\x00\x7E\x00\x01\
+    L\x00\x08uniqueIdq\x00\x7E\x00\x01\
+    xr\x00\x29org.apache.catalina.ha.ClusterMessageBase\x00\x00\x00\x00\x00\x00\x00\x01\x02\x00\x01\
+    J\x00\x09timestampxp";
+
+/// The beginning of a `byte[]` whose class has not been described yet.
+const BYTE_ARRAY: &[u8] = b"ur\x00\x02[B\xAC\xF3\x17\xF8\x06\x08T\xE0\x02\x00\x00xp";
+
+/// The handle after those of the preamble: the first string's.
+const FIRST_HANDLE: u32 = 0x7E_0005;
+
+const NULL: u8 = 0x70;
+const REFERENCE: u8 = 0x71;
+const STRING: u8 = 0x74;
+const LONG_STRING: u8 = 0x7C;
+
+impl<'a> SessionMessage<'a> {
+    /// A message of `kind` with a timestamp; add the payload with `..`.
+    pub const fn new(
+        kind: EventType,
+        context_name: &'a [u8],
+        session_id: &'a [u8],
+        unique_id: &'a [u8],
+        timestamp_ms: i64,
+    ) -> Self {
+        Self {
+            base_timestamp_ms: 0,
+            event_type: kind.number(),
+            timestamp_ms,
+            timestamp_set: true,
+            context_name: Some(context_name),
+            session: None,
+            session_id: Some(session_id),
+            unique_id: Some(unique_id),
+            sharing: Sharing {
+                session_id_is_context: false,
+                unique_id_is_context: false,
+                unique_id_is_session_id: false,
+            },
+        }
+    }
+
+    /// The kind, if it is a known one.
+    pub fn kind(&self) -> Option<EventType> {
+        EventType::from_number(self.event_type)
+    }
+
+    /// Reads a message that lies as every Tomcat from 8.5 on writes it; `None` for any other layout.
+    pub fn read(stream: &'a [u8]) -> Option<Self> {
+        let mut rest = stream.strip_prefix(PREAMBLE)?;
+        let mut message = Self {
+            base_timestamp_ms: rest.try_get_i64().ok()?,
+            event_type: rest.try_get_i32().ok()?,
+            timestamp_ms: rest.try_get_i64().ok()?,
+            timestamp_set: rest.try_get_u8().ok()? != 0,
+            ..Self::default()
+        };
+        let mut next = FIRST_HANDLE;
+        let none = (0, None);
+        let context = text(&mut rest, &mut next, none, none)?;
+        message.context_name = context.1;
+        message.session = payload(&mut rest, &mut next)?;
+        let before = next;
+        let id = text(&mut rest, &mut next, context, none)?;
+        message.session_id = id.1;
+        message.sharing.session_id_is_context = id.1.is_some() && before == next;
+        let before = next;
+        let unique = text(&mut rest, &mut next, context, id)?;
+        message.unique_id = unique.1;
+        if unique.1.is_some() && before == next {
+            message.sharing.unique_id_is_context = unique.0 == context.0;
+            message.sharing.unique_id_is_session_id = unique.0 != context.0;
+        }
+        rest.is_empty().then_some(message)
+    }
+
+    /// Appends the whole stream.
+    pub fn write(&self, out: &mut impl BufMut) {
+        let array = self.begin(out);
+        if let Some(payload) = self.session {
+            out.put_slice(BYTE_ARRAY);
+            out.put_u32(u32::try_from(payload.len()).unwrap_or(u32::MAX));
+            out.put_slice(payload);
+        } else {
+            out.put_u8(NULL);
+        }
+        self.end(out, array);
+    }
+
+    /// The length of the stream, at most: exact if nothing is shared.
+    pub fn encoded_len(&self) -> usize {
+        let texts = [self.context_name, self.session_id, self.unique_id];
+        let array = |payload: &[u8]| payload.len().saturating_add(BYTE_ARRAY.len() + 4);
+        texts
+            .into_iter()
+            .map(|text| text.map_or(1, |text| text.len().saturating_add(3)))
+            .chain([self.session.map_or(1, array)])
+            .fold(PREAMBLE.len() + 21, usize::saturating_add)
+    }
+
+    /// Everything before the payload; gives the handle that the payload's class gets.
+    fn begin(&self, out: &mut impl BufMut) -> u32 {
+        out.put_slice(PREAMBLE);
+        out.put_i64(self.base_timestamp_ms);
+        out.put_i32(self.event_type);
+        out.put_i64(self.timestamp_ms);
+        out.put_u8(u8::from(self.timestamp_set));
+        put_text(out, self.context_name);
+        FIRST_HANDLE.wrapping_add(u32::from(self.context_name.is_some()))
+    }
+
+    /// Everything after the payload.
+    fn end(&self, out: &mut impl BufMut, array: u32) {
+        let own = if self.session.is_some() {
+            array.wrapping_add(2)
+        } else {
+            array
+        };
+        let shares_context = self.context_name.is_some() && self.sharing.session_id_is_context;
+        let id_handle = if shares_context { FIRST_HANDLE } else { own };
+        if shares_context {
+            put_reference(out, FIRST_HANDLE);
+        } else {
+            put_text(out, self.session_id);
+        }
+        if self.context_name.is_some() && self.sharing.unique_id_is_context {
+            put_reference(out, FIRST_HANDLE);
+        } else if self.session_id.is_some() && self.sharing.unique_id_is_session_id {
+            put_reference(out, id_handle);
+        } else {
+            put_text(out, self.unique_id);
+        }
+    }
+}
+
+type Text<'a> = (u32, Option<&'a [u8]>);
+
+/// A string: null, new (it takes a handle), or a reference to one of two earlier ones.
+fn text<'a>(rest: &mut &'a [u8], next: &mut u32, a: Text<'a>, b: Text<'a>) -> Option<Text<'a>> {
+    let len = match rest.try_get_u8().ok()? {
+        NULL => return Some((0, None)),
+        REFERENCE => {
+            let handle = rest.try_get_u32().ok()?;
+            return [a, b]
+                .into_iter()
+                .find(|text| text.1.is_some() && text.0 == handle);
+        }
+        STRING => usize::from(rest.try_get_u16().ok()?),
+        LONG_STRING => usize::try_from(rest.try_get_u64().ok()?).ok()?,
+        _ => return None,
+    };
+    let (text, tail) = rest.split_at_checked(len)?;
+    if !crate::java::is_modified_utf8(text) {
+        return None;
+    }
+    *rest = tail;
+    let handle = *next;
+    *next = next.wrapping_add(1);
+    Some((handle, Some(text)))
+}
+
+/// A `byte[]` or null.
+fn payload<'a>(rest: &mut &'a [u8], next: &mut u32) -> Option<Option<&'a [u8]>> {
+    if let Some(tail) = rest.strip_prefix(&[NULL]) {
+        *rest = tail;
+        return Some(None);
+    }
+    *rest = rest.strip_prefix(BYTE_ARRAY)?;
+    let len = usize::try_from(rest.try_get_i32().ok()?).ok()?;
+    let (payload, tail) = rest.split_at_checked(len)?;
+    *rest = tail;
+    *next = next.wrapping_add(2);
+    Some(Some(payload))
+}
+
+fn put_text(out: &mut impl BufMut, text: Option<&[u8]>) {
+    let Some(text) = text else {
+        return out.put_u8(NULL);
+    };
+    if let Ok(len) = u16::try_from(text.len()) {
+        out.put_u8(STRING);
+        out.put_u16(len);
+    } else {
+        out.put_u8(LONG_STRING);
+        out.put_u64(text.len() as u64);
+    }
+    out.put_slice(text);
+}
+
+fn put_reference(out: &mut impl BufMut, handle: u32) {
+    out.put_u8(REFERENCE);
+    out.put_u32(handle);
+}

@@ -1,0 +1,325 @@
+//! What other members say about sessions.
+
+use bytes::Bytes;
+
+use super::delta_manager::{Cx, DeltaManager};
+use super::delta_request::read_new_session_id;
+use super::delta_session::Applied;
+use super::departed::Departure;
+use super::held::Held;
+use super::{DeltaRequest, DeltaSession, EventType, SessionId, SessionMessage};
+use crate::channel::MemberIndex;
+use crate::cluster::{AttributeChange, ClusterEvent, ExpiryCause, Origin, Refusal};
+use crate::java::{JavaError, JavaString};
+
+/// A message on its way to being applied.
+#[derive(Clone, Copy)]
+struct About<'a> {
+    kind: EventType,
+    from: Option<MemberIndex>,
+    timestamp_ms: i64,
+    id: &'a [u8],
+    payload: &'a [u8],
+}
+
+impl DeltaManager {
+    /// Takes a message for this manager. `DeltaManager.messageDataReceived`.
+    pub(crate) fn receive(
+        &mut self,
+        cx: &mut Cx<'_>,
+        from: Option<MemberIndex>,
+        message: &SessionMessage<'_>,
+    ) {
+        let Some(kind) = message.kind() else {
+            self.stats.unknown_kind = self.stats.unknown_kind.wrapping_add(1);
+            return;
+        };
+        if self.config.enable_statistics {
+            self.stats.received.count(kind);
+        }
+        let about = About {
+            kind,
+            from,
+            timestamp_ms: message.timestamp_ms,
+            id: message.session_id.unwrap_or_default(),
+            payload: message.session.unwrap_or_default(),
+        };
+        match kind {
+            EventType::GetAllSessions => self.asked(cx, from),
+            EventType::AllSessionData => self.state_received(cx, from, about.payload),
+            EventType::AllSessionTransferComplete => {
+                self.transfer_complete(
+                    cx,
+                    from,
+                    message.timestamp_ms,
+                    message.unique_id.unwrap_or_default(),
+                );
+            }
+            EventType::AllSessionNoContextManager => self.no_context_manager(cx, from),
+            _ if self.join.is_holding() => self.hold(cx, about),
+            _ => self.apply(cx, about),
+        }
+    }
+
+    /// Keeps a message until the state is here. If too many are kept, the oldest are applied at once: to sessions
+    /// that have come already, or to wait for theirs.
+    fn hold(&mut self, cx: &mut Cx<'_>, about: About<'_>) {
+        let Some(held) = about.to_held() else {
+            return self.refuse(cx, about.from, Refusal::BadSessionId(about.kind));
+        };
+        self.held.push(held);
+        while self.held.is_over_full() {
+            let Some(oldest) = self.held.pop() else { break };
+            self.stats.held_overflow = self.stats.held_overflow.wrapping_add(1);
+            self.apply_held(cx, &oldest);
+        }
+    }
+
+    /// Applies a message that was kept during a state transfer.
+    pub(crate) fn apply_held(&mut self, cx: &mut Cx<'_>, held: &Held) {
+        self.apply(cx, About::of_held(held));
+    }
+
+    fn apply(&mut self, cx: &mut Cx<'_>, about: About<'_>) {
+        match about.kind {
+            EventType::SessionCreated => self.created(cx, about),
+            EventType::SessionExpired => self.expired(cx, about),
+            EventType::SessionAccessed => self.accessed(cx, about),
+            EventType::SessionDelta => self.delta(cx, about),
+            EventType::ChangeSessionId => self.id_changed(cx, about),
+            _ => {}
+        }
+    }
+
+    /// CREATED. A session that is here already keeps what it has; one that has expired since stays dead.
+    fn created(&mut self, cx: &mut Cx<'_>, about: About<'_>) {
+        let at_start = self.config.session_last_access_at_start;
+        if let Some(session) = self.sessions.get_mut(about.id) {
+            session.access(cx.now, cx.unix_ms);
+            session.primary = false;
+            session.end_access(cx.now, cx.unix_ms, at_start);
+            self.stats.created_known = self.stats.created_known.wrapping_add(1);
+            return;
+        }
+        let renamed = matches!(self.departed.get(about.id), Some(Departure::Renamed(_)));
+        if renamed || self.departed.expired_since(about.id, about.timestamp_ms) {
+            self.stats.late_dropped = self.stats.late_dropped.wrapping_add(1);
+            return;
+        }
+        let Some(id) = session_id(about.id) else {
+            return self.refuse(cx, about.from, Refusal::BadSessionId(about.kind));
+        };
+        if self.sessions.len() >= self.config.limits.sessions_max {
+            self.stats.sessions_refused = self.stats.sessions_refused.wrapping_add(1);
+            return;
+        }
+        self.departed.recall(about.id);
+        let mut session = DeltaSession::new(
+            id.clone(),
+            cx.now,
+            about.timestamp_ms,
+            self.config.session_timeout,
+        );
+        session.delta.record_all_actions = self.config.record_all_actions;
+        session.access(cx.now, cx.unix_ms);
+        session.end_access(cx.now, cx.unix_ms, at_start);
+        self.add(cx, session, Origin::Remote);
+        self.apply_early(cx, &id);
+    }
+
+    /// EXPIRED. The id is remembered even if there is no such session: its CREATED may still be on the way.
+    fn expired(&mut self, cx: &mut Cx<'_>, about: About<'_>) {
+        for _ in self.early.take(about.id) {
+            self.stats.late_dropped = self.stats.late_dropped.wrapping_add(1);
+        }
+        let Some(id) = session_id(about.id) else {
+            return self.refuse(cx, about.from, Refusal::BadSessionId(about.kind));
+        };
+        self.remove(cx, &id, ExpiryCause::ByPeer, Origin::Remote);
+        self.departed
+            .remember(cx.now, id, Departure::Expired(about.timestamp_ms));
+    }
+
+    fn accessed(&mut self, cx: &mut Cx<'_>, about: About<'_>) {
+        let at_start = self.config.session_last_access_at_start;
+        let Some(id) = self.known(about.id) else {
+            return self.wait(cx, about);
+        };
+        if let Some(session) = self.sessions.get_mut(id.as_modified_utf8()) {
+            session.access(cx.now, cx.unix_ms);
+            session.primary = false;
+            session.end_access(cx.now, cx.unix_ms, at_start);
+        }
+    }
+
+    /// DELTA: read as a whole first, so that a damaged one changes nothing. What has been changed here and not been
+    /// sent stays in force: it goes out after this one.
+    fn delta(&mut self, cx: &mut Cx<'_>, about: About<'_>) {
+        let Some(id) = self.known(about.id) else {
+            return self.wait(cx, about);
+        };
+        let delta = match DeltaRequest::read(about.payload, &self.config.limits.java) {
+            Ok(delta) => delta,
+            Err(error) => return self.unreadable(cx, about.from, about.kind, error),
+        };
+        if delta.session_id.as_modified_utf8() != about.id {
+            self.stats.mismatched = self.stats.mismatched.wrapping_add(1);
+            return self.refuse(cx, about.from, Refusal::BadSessionId(about.kind));
+        }
+        let at_start = self.config.session_last_access_at_start;
+        let tell = self.config.notify_listeners_on_replication && cx.events.wants_attributes();
+        let Some(session) = self.sessions.get_mut(id.as_modified_utf8()) else {
+            return;
+        };
+        session.access(cx.now, cx.unix_ms);
+        for action in delta.actions {
+            let pending = session
+                .delta
+                .actions
+                .iter()
+                .any(|own| own.kind == action.kind && own.name == action.name);
+            if pending {
+                self.stats.merged = self.stats.merged.wrapping_add(1);
+                continue;
+            }
+            let name = tell.then(|| action.name.clone());
+            let change = match session.apply(action) {
+                Applied::Added => AttributeChange::Added,
+                Applied::Replaced => AttributeChange::Replaced,
+                Applied::Removed => AttributeChange::Removed,
+                Applied::Other => continue,
+                Applied::Unknown => {
+                    self.stats.unknown_actions = self.stats.unknown_actions.wrapping_add(1);
+                    continue;
+                }
+            };
+            if let Some(name) = name {
+                let (context, id) = (self.context, id.clone());
+                cx.events.push(ClusterEvent::AttributeChanged {
+                    context,
+                    id,
+                    name,
+                    change,
+                    origin: Origin::Remote,
+                });
+            }
+        }
+        session.primary = false;
+        session.end_access(cx.now, cx.unix_ms, at_start);
+    }
+
+    fn id_changed(&mut self, cx: &mut Cx<'_>, about: About<'_>) {
+        let Some(old) = self
+            .sessions
+            .get(about.id)
+            .map(|session| session.id.clone())
+        else {
+            return match self.departed.get(about.id) {
+                // Said twice, or renamed by two nodes at once.
+                Some(Departure::Renamed(_)) => {
+                    self.stats.late_dropped = self.stats.late_dropped.wrapping_add(1);
+                }
+                _ => self.wait(cx, about),
+            };
+        };
+        let new = match read_new_session_id(about.payload, &self.config.limits.java) {
+            Ok(new) => new,
+            Err(error) => return self.unreadable(cx, about.from, about.kind, error),
+        };
+        let at_start = self.config.session_last_access_at_start;
+        if let Some(session) = self.sessions.get_mut(about.id) {
+            session.access(cx.now, cx.unix_ms);
+            session.primary = false;
+            session.end_access(cx.now, cx.unix_ms, at_start);
+        }
+        if old != new {
+            self.rename(cx, &old, &new, Origin::Remote);
+        }
+        self.apply_early(cx, &new);
+    }
+
+    /// The present id of the session that is or was known by `id`.
+    fn known(&self, id: &[u8]) -> Option<SessionId> {
+        if let Some(session) = self.sessions.get(id) {
+            return Some(session.id.clone());
+        }
+        // The sender may not have heard of the new id yet.
+        let Some(Departure::Renamed(new)) = self.departed.get(id) else {
+            return None;
+        };
+        self.sessions
+            .contains(new.as_modified_utf8())
+            .then(|| new.clone())
+    }
+
+    /// A message about an unknown session waits for it, a bounded time.
+    fn wait(&mut self, cx: &mut Cx<'_>, about: About<'_>) {
+        if self.departed.expired_since(about.id, about.timestamp_ms) {
+            self.stats.late_dropped = self.stats.late_dropped.wrapping_add(1);
+            return;
+        }
+        let Some(held) = about.to_held() else {
+            return self.refuse(cx, about.from, Refusal::BadSessionId(about.kind));
+        };
+        let dropped = self.early.push(cx.now, held);
+        self.stats.early_dropped = self.stats.early_dropped.wrapping_add(dropped);
+    }
+
+    /// Applies what has waited for a session.
+    pub(crate) fn apply_early(&mut self, cx: &mut Cx<'_>, id: &SessionId) {
+        // A change of the id on the way leads on to what waits for the new id: it is taken after this.
+        for (_, held) in self.early.take(id.as_modified_utf8()) {
+            self.stats.early_applied = self.stats.early_applied.wrapping_add(1);
+            self.apply(cx, About::of_held(&held));
+        }
+    }
+
+    /// A payload that is not what it should be: nothing changes.
+    pub(crate) fn unreadable(
+        &mut self,
+        cx: &mut Cx<'_>,
+        from: Option<MemberIndex>,
+        kind: EventType,
+        error: JavaError,
+    ) {
+        self.refuse(cx, from, Refusal::Payload(kind, error));
+    }
+
+    pub(crate) fn refuse(&mut self, cx: &mut Cx<'_>, from: Option<MemberIndex>, reason: Refusal) {
+        self.stats.refused = self.stats.refused.wrapping_add(1);
+        cx.events.push(ClusterEvent::Refused {
+            context: Some(self.context),
+            from,
+            reason,
+        });
+    }
+}
+
+impl<'a> About<'a> {
+    fn of_held(held: &'a Held) -> Self {
+        Self {
+            kind: held.kind,
+            from: held.from,
+            timestamp_ms: held.timestamp_ms,
+            id: held.id.as_modified_utf8(),
+            payload: &held.payload,
+        }
+    }
+
+    fn to_held(self) -> Option<Held> {
+        Some(Held {
+            kind: self.kind,
+            from: self.from,
+            timestamp_ms: self.timestamp_ms,
+            id: session_id(self.id)?,
+            payload: Bytes::copy_from_slice(self.payload),
+        })
+    }
+}
+
+fn session_id(text: &[u8]) -> Option<SessionId> {
+    if text.is_empty() {
+        return None;
+    }
+    JavaString::from_modified_utf8(Bytes::copy_from_slice(text)).map(SessionId::from)
+}

@@ -1,0 +1,64 @@
+//! What a manager counts.
+
+use super::EventCounters;
+
+/// Counters of a manager; they count only while `enable_statistics` is true, except for those that tell of something
+/// lost or refused.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ManagerStats {
+    /// Messages received. `counterReceive_EVT_*`.
+    pub received: EventCounters,
+    /// Messages sent, each counted once however many members it went to. `counterSend_EVT_*`.
+    pub sent: EventCounters,
+    /// Sessions created here, by others, or taken over in a state transfer. `sessionCounter`.
+    pub session_counter: u64,
+    /// The largest number of sessions at once. `maxActive`.
+    pub max_active: usize,
+    /// Sessions that timed out here. `expiredSessions`.
+    pub expired_sessions: u64,
+    /// Sessions not created because of `max_active_sessions`. `rejectedSessions`.
+    pub rejected_sessions: u64,
+    /// Sessions of a state transfer that were there already. `sessionReplaceCounter`.
+    pub session_replace_counter: u64,
+    /// State transfers that ended without the whole state. `counterNoStateTransferred`.
+    pub counter_no_state_transferred: u64,
+    /// Longest life of a session, in seconds. `sessionMaxAliveTime`.
+    pub session_max_alive_time: u64,
+    /// Lives of all sessions that ended here, in seconds together; divided by
+    /// [`lives_ended`](Self::lives_ended) it is `sessionAverageAliveTime`.
+    pub lives_total: u64,
+    /// Sessions that ended here.
+    pub lives_ended: u64,
+    /// Messages of an unknown kind, ignored.
+    pub unknown_kind: u64,
+    /// Messages whose payload could not be read; nothing changed.
+    pub refused: u64,
+    /// Deltas whose session id is not that of their session; nothing changed.
+    pub mismatched: u64,
+    /// Actions of an unknown type or with a value of the wrong class, skipped.
+    pub unknown_actions: u64,
+    /// Messages that waited for their session and were then applied.
+    pub early_applied: u64,
+    /// Messages about a session that did not come in time, or that found no room to wait. The session is not what the
+    /// others have until the next state transfer.
+    pub early_dropped: u64,
+    /// Messages about sessions that had expired or been renamed before, ignored.
+    pub late_dropped: u64,
+    /// CREATED for sessions that were there already, ignored.
+    pub created_known: u64,
+    /// Messages kept during a state transfer and then left out because the state contained them.
+    pub contained_dropped: u64,
+    /// Messages applied early because too many were kept during a state transfer.
+    pub held_overflow: u64,
+    /// Values in a state transfer whose writer had failed, skipped.
+    pub values_skipped: u64,
+    /// Sessions of others refused because of `limits.sessions_max`.
+    pub sessions_refused: u64,
+    /// Local changes that stayed in force and unsent when a delta for the same session arrived. Tomcat loses them.
+    pub merged: u64,
+    /// State transfers given to others completely.
+    pub transfers_given: u64,
+    /// State transfers to others that ended early.
+    pub transfers_broken: u64,
+}

@@ -1,0 +1,596 @@
+//! Getting the state of the cluster when the manager starts.
+
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use super::delta_manager::{Cx, DeltaManager, Out};
+use super::departed::Departure;
+use super::id::lane;
+use super::{DeltaSession, EventType, SessionId, SessionMessage, SessionRecord, StateReader};
+use crate::channel::{Channel, Lane, MemberIndex, SendOptions, To};
+use crate::cluster::{ClusterEvent, Origin};
+use crate::java::JavaError;
+use crate::time::Instant;
+
+/// Where a manager is between start and service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ManagerState {
+    /// The members are not known yet.
+    Starting,
+    /// The state of the cluster is on its way from this member.
+    Transferring(MemberIndex),
+    /// It has the state, or there is none, or the wait is over.
+    Ready,
+}
+
+/// How a state transfer ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TransferOutcome {
+    /// What became of it.
+    pub result: TransferResult,
+    /// Who gave the state, if somebody did.
+    pub from: Option<MemberIndex>,
+    /// Sessions that came.
+    pub sessions: usize,
+    /// How long it took since the members were known.
+    pub took: Duration,
+}
+
+/// What became of a state transfer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum TransferResult {
+    /// There are no other members: nothing to get.
+    NoMembers,
+    /// The state is here.
+    Complete,
+    /// No member has such an application.
+    NoContextManager,
+    /// The donors failed, or what came was damaged; what could be used is here.
+    Incomplete,
+    /// `state_transfer_timeout` is over; what came is here.
+    TimedOut,
+    /// `state_transfer_timeout` is zero: the state was asked for and may come later.
+    NotAwaited,
+}
+
+impl TransferResult {
+    /// Whether the sessions here are all there are.
+    pub const fn is_whole(self) -> bool {
+        matches!(
+            self,
+            Self::NoMembers | Self::Complete | Self::NoContextManager
+        )
+    }
+}
+
+/// The requester's side of a state transfer.
+#[derive(Debug)]
+pub(crate) struct Join {
+    phase: Phase,
+    /// Members that need not be asked any more.
+    tried: Vec<MemberIndex>,
+    /// Since when members were asked.
+    begun: Instant,
+    /// A member gave its state completely but had not finished its own transfer: kept if nobody has more.
+    second_best: Option<MemberIndex>,
+    /// A member failed to give its state.
+    failed: bool,
+    sessions: usize,
+    /// A number for each transfer, to recognise what came with it.
+    serial: u32,
+    outcome: Option<TransferOutcome>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Phase {
+    Starting,
+    /// The next donor is to be asked.
+    Choosing,
+    Asking(Asking),
+    /// The messages kept are being applied.
+    Draining {
+        result: TransferResult,
+        from: Option<MemberIndex>,
+        snapshot_ms: Option<i64>,
+    },
+    Ready,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Asking {
+    donor: MemberIndex,
+    silent_until: Instant,
+    /// Data messages received.
+    messages: u64,
+    /// One of them could not be read.
+    damaged: bool,
+}
+
+/// Messages applied after a transfer in one call.
+const BUDGET: usize = 4096;
+
+/// Local changes so recent that the donor may not have them when it answers.
+const IN_FLIGHT: Duration = Duration::from_secs(5);
+
+impl Join {
+    pub(crate) const fn new(now: Instant) -> Self {
+        Self {
+            phase: Phase::Starting,
+            tried: Vec::new(),
+            begun: now,
+            second_best: None,
+            failed: false,
+            sessions: 0,
+            serial: 0,
+            outcome: None,
+        }
+    }
+
+    /// Whether messages about sessions have to wait.
+    pub(crate) const fn is_holding(&self) -> bool {
+        !matches!(self.phase, Phase::Ready)
+    }
+
+    pub(crate) const fn is_ready(&self) -> bool {
+        matches!(self.phase, Phase::Ready)
+    }
+
+    fn begin(&mut self, now: Instant) {
+        self.phase = Phase::Choosing;
+        self.tried.clear();
+        self.begun = now;
+        self.second_best = None;
+        self.failed = false;
+        self.sessions = 0;
+        self.serial = self.serial.wrapping_add(1);
+    }
+}
+
+impl DeltaManager {
+    /// Where the manager is between start and service.
+    pub const fn state(&self) -> ManagerState {
+        match self.join.phase {
+            Phase::Starting | Phase::Choosing => ManagerState::Starting,
+            Phase::Asking(asking) => ManagerState::Transferring(asking.donor),
+            Phase::Draining { .. } => ManagerState::Starting,
+            Phase::Ready => ManagerState::Ready,
+        }
+    }
+
+    /// How the last state transfer ended.
+    pub const fn last_transfer(&self) -> Option<&TransferOutcome> {
+        self.join.outcome.as_ref()
+    }
+
+    /// The members are known: the transfer may begin. Also begins one anew (`getAllClusterSessions`).
+    pub(crate) fn begin_transfer(&mut self, now: Instant) -> bool {
+        let idle = matches!(self.join.phase, Phase::Starting | Phase::Ready);
+        if idle {
+            self.join.begin(now);
+        }
+        idle
+    }
+
+    /// Whether the members were not known yet when the manager was registered.
+    pub(crate) const fn is_starting(&self) -> bool {
+        matches!(self.join.phase, Phase::Starting)
+    }
+
+    /// A member has come that is older than we are: if we found nobody to ask, it may have the state.
+    pub(crate) fn older_member(&mut self, now: Instant) {
+        let alone = self
+            .join
+            .outcome
+            .is_some_and(|outcome| outcome.result == TransferResult::NoMembers);
+        let patience = self.config.state_transfer_timeout.unwrap_or(Duration::MAX);
+        if alone && self.join.is_ready() && now.since(self.join.begun) < patience {
+            self.join.begin(now);
+        }
+    }
+
+    /// A member is gone.
+    pub(crate) fn member_gone(&mut self, member: MemberIndex) {
+        self.donors.forget(member, &mut self.stats);
+        if self.join.second_best == Some(member) {
+            self.join.second_best = None;
+        }
+        if matches!(self.join.phase, Phase::Asking(asking) if asking.donor == member) {
+            self.next_donor(true);
+        }
+    }
+
+    fn next_donor(&mut self, failed: bool) {
+        if let Phase::Asking(asking) = self.join.phase {
+            self.join.tried.push(asking.donor);
+            self.join.failed |= failed;
+            self.join.phase = Phase::Choosing;
+        }
+    }
+
+    /// Does what is due as requester.
+    pub(crate) fn pump_join(&mut self, cx: &mut Cx<'_>, out: &mut Out<'_>) {
+        if let Phase::Asking(asking) = self.join.phase
+            && asking.silent_until <= cx.now
+        {
+            self.next_donor(true);
+        }
+        if let Some(timeout) = self.config.state_transfer_timeout
+            && matches!(self.join.phase, Phase::Asking(_) | Phase::Choosing)
+            && !timeout.is_zero()
+            && cx.now.since(self.join.begun) >= timeout
+        {
+            self.drain(TransferResult::TimedOut, None, None);
+        }
+        while matches!(self.join.phase, Phase::Choosing) {
+            self.choose(cx, out);
+        }
+        if let Phase::Draining {
+            result,
+            from,
+            snapshot_ms,
+        } = self.join.phase
+        {
+            for _ in 0..BUDGET {
+                let Some(held) = self.held.pop() else {
+                    self.finish_transfer(cx, result, from);
+                    break;
+                };
+                if self.is_contained(&held, from, snapshot_ms) {
+                    self.stats.contained_dropped = self.stats.contained_dropped.wrapping_add(1);
+                } else {
+                    self.apply_held(cx, &held);
+                }
+            }
+        }
+    }
+
+    /// When [`pump_join`](Self::pump_join) has something to do; zero for at once.
+    pub(crate) fn join_deadline(&self) -> Option<Instant> {
+        let timeout = self
+            .config
+            .state_transfer_timeout
+            .map(|timeout| self.join.begun + timeout);
+        match self.join.phase {
+            Phase::Starting | Phase::Ready => None,
+            Phase::Choosing | Phase::Draining { .. } => Some(Instant::ZERO),
+            Phase::Asking(asking) => {
+                Some(timeout.map_or(asking.silent_until, |at| at.min(asking.silent_until)))
+            }
+        }
+    }
+
+    /// Asks the oldest member that has not been asked, or ends the transfer if there is none.
+    fn choose(&mut self, cx: &mut Cx<'_>, out: &mut Out<'_>) {
+        let next = out
+            .channel
+            .members()
+            .map(|(member, _)| member)
+            .find(|member| !self.join.tried.contains(member));
+        let Some(donor) = next else {
+            let result = match self.join.second_best {
+                _ if self.join.failed => TransferResult::Incomplete,
+                Some(_) => TransferResult::Complete,
+                None if self.join.tried.is_empty() => TransferResult::NoMembers,
+                None => TransferResult::NoContextManager,
+            };
+            return self.drain(result, self.join.second_best, None);
+        };
+        let awaited = self.config.state_transfer_timeout != Some(Duration::ZERO);
+        let asked = self.tell(
+            cx,
+            out,
+            donor,
+            EventType::GetAllSessions,
+            b"GET-ALL",
+            b"GET-ALL-",
+            &[],
+            SendOptions::ASYNCHRONOUS,
+        );
+        if !asked {
+            self.join.tried.push(donor);
+            self.join.failed = true;
+        } else if awaited {
+            self.join.phase = Phase::Asking(Asking {
+                donor,
+                silent_until: cx.now + self.config.state_transfer_silence,
+                messages: 0,
+                damaged: false,
+            });
+        } else {
+            self.drain(TransferResult::NotAwaited, Some(donor), None);
+        }
+    }
+
+    /// Sends one of the messages of a transfer, which have fixed texts; whether it could be sent.
+    #[expect(clippy::too_many_arguments, reason = "the fields of one message")]
+    pub(crate) fn tell(
+        &mut self,
+        cx: &mut Cx<'_>,
+        out: &mut Out<'_>,
+        to: MemberIndex,
+        kind: EventType,
+        word: &[u8],
+        prefix: &[u8],
+        suffix: &[u8],
+        options: SendOptions,
+    ) -> bool {
+        let name = self.name.as_modified_utf8();
+        let unique_id = [prefix, name, suffix].concat();
+        let timestamp_ms = cx.unix_ms;
+        out.buffer.clear();
+        SessionMessage::new(kind, name, word, &unique_id, timestamp_ms).write(out.buffer);
+        let lane = Lane::Ordered(lane(name));
+        let sent =
+            out.channel
+                .send_object(cx.now, To::Member(to), options, lane, out.buffer.as_slice());
+        if sent.is_ok() {
+            self.count_sent(kind);
+        }
+        sent.is_ok()
+    }
+
+    /// ALL_SESSION_DATA: all of it is read before any of it is used.
+    pub(crate) fn state_received(
+        &mut self,
+        cx: &mut Cx<'_>,
+        from: Option<MemberIndex>,
+        payload: &[u8],
+    ) {
+        let read = self.read_state(payload);
+        if let Phase::Asking(asking) = &mut self.join.phase
+            && from == Some(asking.donor)
+        {
+            asking.messages = asking.messages.saturating_add(1);
+            asking.silent_until = cx.now + self.config.state_transfer_silence;
+            asking.damaged |= read.is_err();
+        }
+        match read {
+            Err(error) => self.unreadable(cx, from, EventType::AllSessionData, error),
+            Ok(records) => {
+                self.join.sessions = self.join.sessions.saturating_add(records.len());
+                for record in records {
+                    self.merge(cx, record);
+                }
+            }
+        }
+    }
+
+    fn read_state(&self, payload: &[u8]) -> Result<Vec<SessionRecord>, JavaError> {
+        let mut reader = StateReader::new(payload, &self.config.limits.java)?;
+        let mut records = Vec::new();
+        while let Some(record) = reader.next_session()? {
+            records.push(record);
+        }
+        reader.finish()?;
+        Ok(records)
+    }
+
+    /// Takes over a session of the state. One that is here and newer stays.
+    fn merge(&mut self, cx: &mut Cx<'_>, mut record: SessionRecord) {
+        let skipped = u64::try_from(record.skipped).unwrap_or(u64::MAX);
+        self.stats.values_skipped = self.stats.values_skipped.saturating_add(skipped);
+        let id = SessionId::from(record.id.clone());
+        let text = id.as_modified_utf8();
+        let gone = match self.departed.get(text) {
+            Some(Departure::Expired(at)) => *at >= record.head.creation_time_ms,
+            Some(Departure::Renamed(new)) => self.sessions.contains(new.as_modified_utf8()),
+            None => false,
+        };
+        if gone || !record.head.is_valid {
+            self.stats.late_dropped = self.stats.late_dropped.wrapping_add(1);
+            return;
+        }
+        record
+            .attributes
+            .retain(|(name, value)| self.filters.included(name, Some(value)));
+        let keep = self
+            .sessions
+            .get(text)
+            .is_some_and(|local| self.is_newer(local, &record));
+        let known = self.sessions.contains(text);
+        if known {
+            self.stats.session_replace_counter = self.stats.session_replace_counter.wrapping_add(1);
+        }
+        if keep {
+            return;
+        }
+        if !known && self.sessions.len() >= self.config.limits.sessions_max {
+            self.stats.sessions_refused = self.stats.sessions_refused.wrapping_add(1);
+            return;
+        }
+        let mut session = record.into_session(cx.now, cx.unix_ms);
+        session.transfer = self.join.serial;
+        session.delta.record_all_actions = self.config.record_all_actions;
+        if let Some(local) = self.sessions.get_mut(text) {
+            session.lane = local.lane;
+            session.access_count = local.access_count;
+            session.last_time_replicated_ms = local.last_time_replicated_ms;
+            session.delta = core::mem::replace(&mut local.delta, session.delta);
+            for action in session.delta.actions.clone() {
+                session.apply(action);
+            }
+            *local = session;
+        } else {
+            self.departed.recall(text);
+            self.add(cx, session, Origin::Remote);
+        }
+        if self.join.is_ready() {
+            self.apply_early(cx, &id);
+        }
+    }
+
+    /// Whether a session that is here is newer than the donor's copy of it.
+    fn is_newer(&self, local: &DeltaSession, record: &SessionRecord) -> bool {
+        let later = local.this_accessed_time_ms > record.head.this_accessed_time_ms;
+        match self.join.phase {
+            // What others changed since the transfer began is kept apart and applied after it. What was changed here
+            // has gone out, but may still be on its way to the donor.
+            Phase::Asking(_) => {
+                local.primary && (later || local.this_accessed + IN_FLIGHT > self.join.begun)
+            }
+            _ => later,
+        }
+    }
+
+    /// ALL_SESSION_TRANSFERCOMPLETE. One of our own nodes says how many data messages there were, and whether it had
+    /// the whole state itself.
+    pub(crate) fn transfer_complete(
+        &mut self,
+        _cx: &mut Cx<'_>,
+        from: Option<MemberIndex>,
+        snapshot_ms: i64,
+        unique_id: &[u8],
+    ) {
+        let Phase::Asking(asking) = self.join.phase else {
+            return;
+        };
+        if from != Some(asking.donor) {
+            return;
+        }
+        let note = Completion::read(unique_id, self.name.as_modified_utf8());
+        let missing = note.is_some_and(|note| note.messages != asking.messages);
+        if asking.damaged || missing {
+            return self.next_donor(true);
+        }
+        if note.is_some_and(|note| !note.whole) {
+            self.join.second_best = from;
+            return self.next_donor(false);
+        }
+        self.join.failed = false;
+        self.drain(TransferResult::Complete, from, Some(snapshot_ms));
+    }
+
+    /// ALL_SESSION_NOCONTEXTMANAGER: the next member may have the application.
+    pub(crate) fn no_context_manager(&mut self, _cx: &mut Cx<'_>, from: Option<MemberIndex>) {
+        if matches!(self.join.phase, Phase::Asking(asking) if from == Some(asking.donor)) {
+            self.next_donor(false);
+        }
+    }
+
+    fn drain(
+        &mut self,
+        result: TransferResult,
+        from: Option<MemberIndex>,
+        snapshot_ms: Option<i64>,
+    ) {
+        self.join.phase = Phase::Draining {
+            result,
+            from,
+            snapshot_ms,
+        };
+    }
+
+    /// Whether a message kept during the transfer is part of the state that came: the donor sent it before it took
+    /// its snapshot, by the same clock.
+    fn is_contained(
+        &self,
+        held: &super::held::Held,
+        from: Option<MemberIndex>,
+        snapshot_ms: Option<i64>,
+    ) -> bool {
+        self.config.state_timestamp_drop
+            && held.kind != EventType::SessionExpired
+            && held.from.is_some()
+            && held.from == from
+            && snapshot_ms.is_some_and(|snapshot| held.timestamp_ms < snapshot)
+            && self
+                .sessions
+                .get(held.id.as_modified_utf8())
+                .is_some_and(|session| session.transfer == self.join.serial)
+    }
+
+    fn finish_transfer(
+        &mut self,
+        cx: &mut Cx<'_>,
+        result: TransferResult,
+        from: Option<MemberIndex>,
+    ) {
+        let outcome = TransferOutcome {
+            result,
+            from,
+            sessions: self.join.sessions,
+            took: cx.now.since(self.join.begun),
+        };
+        if !result.is_whole() {
+            self.stats.counter_no_state_transferred =
+                self.stats.counter_no_state_transferred.wrapping_add(1);
+        }
+        self.join.phase = Phase::Ready;
+        self.join.outcome = Some(outcome);
+        cx.events.push(ClusterEvent::StateTransfer {
+            context: self.context,
+            outcome,
+        });
+    }
+}
+
+/// Whether the state of the cluster is wanted from the oldest member on, and who that is.
+pub(crate) fn is_older(channel: &Channel, member: MemberIndex) -> bool {
+    let local = channel.local_member().alive_ms;
+    channel
+        .member(member)
+        .is_some_and(|member| member.alive_ms > local)
+}
+
+/// What one of our nodes adds to the unique id of its TRANSFERCOMPLETE, which Tomcat only logs:
+/// `;messages=3;whole=1`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Completion {
+    /// Data messages sent.
+    pub(crate) messages: u64,
+    /// Whether the donor had the whole state itself.
+    pub(crate) whole: bool,
+}
+
+/// What the unique id of a TRANSFERCOMPLETE begins with; the manager's name follows, without a dash.
+pub(crate) const COMPLETE_PREFIX: &[u8] = b"SESSION-STATE-TRANSFERRED";
+
+impl Completion {
+    pub(crate) fn text(self) -> alloc::string::String {
+        alloc::format!(";messages={};whole={}", self.messages, u8::from(self.whole))
+    }
+
+    fn read(unique_id: &[u8], name: &[u8]) -> Option<Self> {
+        let note = unique_id
+            .strip_prefix(COMPLETE_PREFIX)?
+            .strip_prefix(name)?;
+        let note = core::str::from_utf8(note)
+            .ok()?
+            .strip_prefix(";messages=")?;
+        let (messages, whole) = note.split_once(";whole=")?;
+        Some(Self {
+            messages: messages.parse().ok()?,
+            whole: whole == "1",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_completion_says_what_was_sent() {
+        let name = b"localhost#/shop";
+        for completion in [
+            Completion {
+                messages: 0,
+                whole: true,
+            },
+            Completion {
+                messages: 17,
+                whole: false,
+            },
+        ] {
+            let text = [COMPLETE_PREFIX, name, completion.text().as_bytes()].concat();
+            assert_eq!(Completion::read(&text, name), Some(completion));
+            assert_eq!(Completion::read(&text, b"localhost#/sho"), None);
+        }
+        assert_eq!(
+            Completion::read(&[COMPLETE_PREFIX, name].concat(), name),
+            None,
+            "a Tomcat's"
+        );
+    }
+}
