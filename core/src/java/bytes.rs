@@ -4,7 +4,7 @@ use core::fmt;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::{JavaError, JavaString, Limits};
+use super::{Graph, JavaError, JavaString, Limits};
 
 /// The magic number and version every stream begins with.
 pub const STREAM_HEADER: [u8; 4] = [0xAC, 0xED, 0x00, 0x05];
@@ -58,6 +58,15 @@ impl JavaBytes {
     /// decoding the value; `None` for `null` and for a proxy, whose class has no name of its own.
     pub fn class_name(&self) -> Option<JavaString> {
         super::reader::class_name(self)
+    }
+
+    /// The value as a graph, to look into.
+    ///
+    /// # Errors
+    ///
+    /// If it exceeds `limits`.
+    pub fn decode(&self, limits: &Limits) -> Result<Graph, JavaError> {
+        Graph::parse(&self.0, limits)
     }
 
     /// A string.

@@ -6,13 +6,21 @@
 //! - [`JavaBytes`] is one value as a stream of its own: what attribute values are kept as.
 //! - [`ObjectInput`] and [`ObjectOutput`] read and write a stream item by item, as Tomcat's `readExternal` and
 //!   `writeExternal` methods do.
+//! - [`Graph`] is a whole stream as nodes, to look into, to change and to build.
 
+mod build;
 mod bytes;
+mod catalogue;
 mod code;
 mod copy;
+mod descriptor;
+mod encode;
 mod error;
+mod graph;
 mod irregular;
 mod limits;
+mod object;
+mod parse;
 mod reader;
 mod shared;
 mod string;
@@ -20,9 +28,13 @@ mod table;
 mod token;
 mod writer;
 
+pub use self::build::{Boxed, Part};
 pub use self::bytes::{JavaBytes, STREAM_HEADER};
+pub use self::descriptor::{ClassDescriptor, ClassRegistry, FieldDescriptor};
 pub use self::error::{JavaError, JavaErrorKind, Next};
+pub use self::graph::{BlockData, Content, Graph, NodeId, NodeKind, Slot};
 pub use self::limits::Limits;
+pub use self::object::{FieldError, FieldOf, FieldValue};
 pub use self::reader::ObjectInput;
 pub use self::string::JavaString;
 pub(crate) use self::string::is_modified_utf8;

@@ -57,6 +57,8 @@ pub(crate) struct Class {
     pub(crate) flags: u8,
     /// Not a name and fields but interfaces; `name` is then the run of their names.
     pub(crate) proxy: bool,
+    /// How many.
+    pub(crate) interfaces: u32,
     /// Whether the whole descriptor has been seen: before that nothing may be made of it.
     pub(crate) complete: bool,
     pub(crate) layout: Layout,

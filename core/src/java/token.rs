@@ -616,6 +616,7 @@ impl Walker {
         );
         if let Some(info) = self.table.classes.get_mut(class as usize) {
             info.proxy = true;
+            info.interfaces = count as u32;
         }
         self.stack.push(Frame::DescAnnotation { class });
         Ok(Token::Desc { handle, class })
@@ -630,6 +631,7 @@ impl Walker {
                 uid,
                 flags,
                 proxy: false,
+                interfaces: 0,
                 complete: false,
                 layout: Layout::Regular,
                 fields: (self.table.fields.len() as u32, count),
