@@ -1,6 +1,7 @@
 //! A whole stream as a graph of nodes.
 
 use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU32, Ordering};
 
 use bytes::Bytes;
 
@@ -16,6 +17,7 @@ use super::{JavaBytes, JavaError, JavaString, Limits};
 /// (`TC_EXCEPTION`). Cycles are no problem; nothing here recurses.
 #[derive(Clone, Debug, Default)]
 pub struct Graph {
+    pub(crate) identity: Identity,
     /// What the spans of this graph are spans of: the stream it came from, and after it what was added.
     pub(crate) bytes: Vec<u8>,
     pub(crate) nodes: Vec<Node>,
@@ -25,6 +27,23 @@ pub struct Graph {
     pub(crate) contents: Vec<Content>,
     /// Descriptors and type strings added by building, to be shared.
     pub(crate) built: super::build::Built,
+}
+
+/// Tells graphs apart: a copy of a graph is another graph, since it can be changed.
+#[derive(Debug)]
+pub(crate) struct Identity(pub(crate) u32);
+
+impl Default for Identity {
+    fn default() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+impl Clone for Identity {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
 }
 
 /// A node of a [`Graph`]. Means nothing in another graph.

@@ -4,7 +4,10 @@ use alloc::vec::Vec;
 
 use hashbrown::HashMap;
 
+use super::build::Boxed;
 use super::copy::Target;
+use super::encode::NodeTarget;
+use super::graph::{ClassInfo, Graph, Node, NodeId};
 use super::table::{Class, NONE};
 use super::token::Walker;
 
@@ -18,6 +21,8 @@ pub(crate) struct Shared {
     type_strings: HashMap<Vec<u8>, u32>,
     /// Boxed values that `valueOf` takes from its cache, by field type.
     pub(crate) boxes: HashMap<(u8, i16), u32>,
+    /// Nodes of graphs.
+    nodes: HashMap<(u32, NodeId), u32>,
     /// Reused for looking up.
     key: Vec<u8>,
 }
@@ -29,6 +34,7 @@ impl Shared {
         self.classes.clear();
         self.type_strings.clear();
         self.boxes.clear();
+        self.nodes.clear();
     }
 
     /// Forgets what got handles from `handle` on: it has not been written after all.
@@ -36,6 +42,7 @@ impl Shared {
         self.classes.retain(|_, kept| *kept < handle);
         self.type_strings.retain(|_, kept| *kept < handle);
         self.boxes.retain(|_, kept| *kept < handle);
+        self.nodes.retain(|_, kept| *kept < handle);
     }
 
     /// Begins the key of a class whose superclass has the handle `superclass`.
@@ -159,5 +166,94 @@ impl Target for Shared {
 
     fn assign(&mut self) -> u32 {
         self.take_handle()
+    }
+}
+
+impl Shared {
+    fn make_node_key(&mut self, graph: &Graph, class: &ClassInfo, superclass: u32) {
+        let name = class.name.of(&graph.bytes);
+        self.begin_key(
+            name,
+            class.uid,
+            class.flags,
+            class.proxy.is_some(),
+            superclass,
+        );
+        for field in graph.fields_of(class) {
+            let signature = field.signature.and_then(|node| graph.text_bytes(node));
+            self.key_field(
+                field.code,
+                field.name.of(&graph.bytes),
+                signature.unwrap_or_default(),
+            );
+        }
+    }
+
+    fn known_descriptor(&mut self, graph: &Graph, node: NodeId) -> Option<u32> {
+        if self.classes.is_empty() {
+            return None;
+        }
+        let mut chain = heapless::Vec::<&ClassInfo, 66>::new();
+        let mut next = graph.class_of(node);
+        while let Some(class) = next {
+            chain.push(class).ok()?;
+            next = class.superclass.and_then(|above| graph.class_of(above));
+        }
+        let mut handle = NONE;
+        for class in chain.iter().rev() {
+            self.make_node_key(graph, class, handle);
+            handle = self.class_of_key()?;
+        }
+        Some(handle)
+    }
+
+    /// The handle of a node that has been written.
+    fn node(&self, graph: &Graph, node: NodeId) -> Option<u32> {
+        self.nodes.get(&(graph.identity.0, node)).copied()
+    }
+
+    fn keep_node(&mut self, graph: &Graph, node: NodeId, handle: u32) {
+        self.nodes.insert((graph.identity.0, node), handle);
+    }
+}
+
+impl NodeTarget for Shared {
+    fn known(&mut self, graph: &Graph, node: NodeId) -> Option<u32> {
+        if let Some(handle) = self.node(graph, node) {
+            return Some(handle);
+        }
+        let handle = match graph.node(node)? {
+            Node::Descriptor(_) => self.known_descriptor(graph, node)?,
+            Node::Object { .. } => *self.boxes.get(&graph.boxed(node)?.cached()?)?,
+            _ => return None,
+        };
+        self.keep_node(graph, node, handle);
+        Some(handle)
+    }
+
+    fn known_type_string(&mut self, graph: &Graph, node: NodeId) -> Option<u32> {
+        self.node(graph, node)
+            .or_else(|| self.type_string(graph.text_bytes(node)?))
+    }
+
+    fn assign(&mut self, graph: &Graph, node: NodeId, type_string: bool) {
+        let handle = self.take_handle();
+        self.keep_node(graph, node, handle);
+        if type_string {
+            self.keep_type_string(graph.text_bytes(node).unwrap_or_default(), handle);
+        } else if let Some(Node::Object { .. }) = graph.node(node)
+            && let Some(cached) = graph.boxed(node).and_then(Boxed::cached)
+        {
+            self.boxes.insert(cached, handle);
+        }
+    }
+
+    fn class_written(&mut self, graph: &Graph, node: NodeId) {
+        let (Some(class), Some(handle)) = (graph.class_of(node), self.node(graph, node)) else {
+            return;
+        };
+        let above = class.superclass.and_then(|above| self.node(graph, above));
+        self.make_node_key(graph, class, above.unwrap_or(NONE));
+        self.keep_key(handle);
     }
 }

@@ -7,10 +7,11 @@ use bytes::{BufMut, Bytes};
 
 use super::bytes::{STREAM_HEADER, begin};
 use super::copy::{Copied, copy_value};
+use super::encode::{NodeTarget, put_block};
 use super::irregular::{self, Layouts};
 use super::shared::Shared;
 use super::token::Walker;
-use super::{JavaBytes, JavaError, JavaErrorKind as E, JavaString, Limits, code};
+use super::{Graph, JavaBytes, JavaError, JavaErrorKind as E, JavaString, Limits, Slot, code};
 
 /// The size of a full segment of block data (`MAX_BLOCK_SIZE`).
 const BLOCK_MAX: usize = 1024;
@@ -114,19 +115,10 @@ impl ObjectOutput {
 
     /// Writes what has been gathered as one segment.
     fn end_block(&mut self) {
-        let len = self.block.len();
-        if len == 0 {
-            return;
+        if !self.block.is_empty() {
+            put_block(&mut self.out, &self.block, false);
+            self.block.clear();
         }
-        match u8::try_from(len) {
-            Ok(len) => self.out.put_slice(&[code::BLOCK_DATA, len]),
-            Err(_) => {
-                self.out.put_u8(code::BLOCK_DATA_LONG);
-                self.out.put_u32(len as u32);
-            }
-        }
-        self.out.extend_from_slice(&self.block);
-        self.block.clear();
     }
 
     /// `writeObject(null)`.
@@ -168,6 +160,16 @@ impl ObjectOutput {
             self.shared.boxes.insert(cached, self.shared.next - 1);
         }
         Ok(())
+    }
+
+    /// `writeObject` of a node of a graph: what this stream already has of the same graph becomes a reference, as
+    /// Java does with the same instance.
+    pub fn write_node(&mut self, graph: &Graph, value: Slot) {
+        self.end_block();
+        match value.and_then(|node| NodeTarget::known(&mut self.shared, graph, node)) {
+            Some(handle) => self.refer(handle),
+            None => graph.emit(value, &mut self.out, &mut self.shared),
+        }
     }
 
     /// `writeObject` of a new string.
