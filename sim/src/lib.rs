@@ -5,10 +5,15 @@
 //! datagrams are lost, doubled and late, nodes crash, come back, stand still and disagree about the time.
 
 mod agenda;
+mod bytes;
 mod clock;
+mod connection;
+mod datagram;
+pub mod group;
 mod kernel;
 mod link;
 mod machine;
+mod node;
 mod rng;
 mod stream;
 mod trace;

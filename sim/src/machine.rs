@@ -19,10 +19,10 @@ pub trait Machine: Engine {
         let _ = (now, unix_ms);
     }
 
-    /// What has to hold of this node alone, at any moment: the rule that is broken, and how.
+    /// A rule that this node has broken since it was last asked, and how.
     ///
-    /// The world asks after every step, so it has to be quick.
-    fn check(&self, now: Instant) -> Option<(&'static str, String)> {
+    /// The world asks after everything that happens to the node, so it has to be quick.
+    fn check(&mut self, now: Instant) -> Option<(&'static str, String)> {
         let _ = now;
         None
     }

@@ -1,15 +1,15 @@
 //! N nodes, one clock, one seed.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
-use folkmoot_core::engine::{ConnId, Input, Output};
 use folkmoot_core::time::Instant;
 
 use crate::agenda::{Agenda, Event};
 use crate::clock::Clock;
+use crate::datagram::Datagrams;
 use crate::link::{Cut, Links, NetworkConfig};
 use crate::machine::{Boot, Machine, NodeId, Violation};
+use crate::node::Node;
 use crate::rng::{Ppm, SimRng};
 use crate::stream::{Side, StreamId, Streams};
 use crate::trace::{Trace, TraceKind};
@@ -79,87 +79,8 @@ pub enum NodeState {
     Down(Crash),
 }
 
-pub(crate) struct Node<M> {
-    pub(crate) machine: Option<M>,
-    pub(crate) state: NodeState,
-    pub(crate) boot: u32,
-    pub(crate) clock: Clock,
-    /// The stream behind each of the engine's connections, by slot.
-    pub(crate) ends: Vec<Option<(ConnId, StreamId, Side)>>,
-    /// Connections in the listener's queue.
-    pub(crate) backlog: u32,
-    /// What the process has yet to notice, because it is paused or busy.
-    pub(crate) held: VecDeque<Event>,
-    pub(crate) held_datagrams: usize,
-    pub(crate) slow_ns: u64,
-    busy_until: u64,
-    timer_at: Option<u64>,
-    wake_planned: bool,
-    unique_id: [u8; 16],
-    previous_unique_id: Option<[u8; 16]>,
-    /// The instant of the last timeouts, and how many there were.
-    timeouts: (u64, u32),
-}
-
-/// Datagrams a paused process finds in its socket when it goes on.
-const DATAGRAM_BACKLOG: usize = 256;
-/// Timeouts of one engine at one instant that are taken for a loop that never ends.
-const TIMEOUTS_AT_ONE_INSTANT: u32 = 10_000;
-/// Outputs of one engine after one input that are taken for a loop that never ends.
-const OUTPUTS_AFTER_ONE_INPUT: u32 = 1_000_000;
 /// Broken rules worth keeping.
 const VIOLATIONS_KEPT: usize = 64;
-
-/// Datagrams on their way.
-#[derive(Debug, Default)]
-pub(crate) struct Datagrams {
-    slots: Vec<Datagram>,
-    free: Vec<u32>,
-}
-
-#[derive(Debug)]
-pub(crate) struct Datagram {
-    pub(crate) from: u16,
-    pub(crate) bytes: Vec<u8>,
-    copies: u32,
-}
-
-impl Datagrams {
-    /// Room for one more, holding no bytes and no copies yet.
-    pub(crate) fn begin(&mut self, from: u16) -> u32 {
-        if let Some(index) = self.free.pop() {
-            self.slots[index as usize].from = from;
-            return index;
-        }
-        let (bytes, copies) = (Vec::new(), 0);
-        #[rustfmt::skip]
-        self.slots.push(Datagram { from, bytes, copies });
-        (self.slots.len() - 1) as u32
-    }
-
-    pub(crate) fn get_mut(&mut self, index: u32) -> &mut Datagram {
-        &mut self.slots[index as usize]
-    }
-
-    pub(crate) fn add_copy(&mut self, index: u32) {
-        self.slots[index as usize].copies += 1;
-    }
-
-    /// One copy fewer; the room is free again after the last.
-    pub(crate) fn drop_copy(&mut self, index: u32) {
-        let slot = &mut self.slots[index as usize];
-        slot.copies = slot.copies.saturating_sub(1);
-        self.free_if_unused(index);
-    }
-
-    pub(crate) fn free_if_unused(&mut self, index: u32) {
-        let slot = &mut self.slots[index as usize];
-        if slot.copies == 0 {
-            slot.bytes.clear();
-            self.free.push(index);
-        }
-    }
-}
 
 impl<M: Machine> World<M> {
     /// An empty world; `factory` makes the machine of a node each time the node starts.
@@ -193,23 +114,7 @@ impl<M: Machine> World<M> {
             epoch_ns: rng.below(1 << 50),
             ..Clock::default()
         };
-        self.nodes.push(Node {
-            machine: None,
-            state: NodeState::Down(Crash::Process),
-            boot: 0,
-            clock,
-            ends: Vec::new(),
-            backlog: 0,
-            held: VecDeque::new(),
-            held_datagrams: 0,
-            slow_ns: 0,
-            busy_until: 0,
-            timer_at: None,
-            wake_planned: false,
-            unique_id: rng.bytes(),
-            previous_unique_id: None,
-            timeouts: (0, 0),
-        });
+        self.nodes.push(Node::new(clock, rng.bytes()));
         NodeId(index)
     }
 
@@ -258,13 +163,7 @@ impl<M: Machine> World<M> {
         if matches!(was, NodeState::Down(_)) {
             return;
         }
-        this.machine = None;
-        this.timer_at = None;
-        this.busy_until = 0;
-        this.ends.clear();
-        this.backlog = 0;
-        this.held_datagrams = 0;
-        for event in std::mem::take(&mut this.held) {
+        for event in this.forget() {
             if let Event::Datagram { index, .. } = event {
                 self.datagrams.drop_copy(index);
             }
@@ -517,202 +416,6 @@ impl<M: Machine> World<M> {
     /// Draws from the run's own chance: for a scenario that wants some.
     pub fn chance(&mut self, ppm: Ppm) -> bool {
         self.rng.chance(ppm)
-    }
-
-    // ---- the node's side -------------------------------------------------------------------------------
-
-    pub(crate) fn local(&self, node: u16) -> Instant {
-        self.nodes[usize::from(node)].clock.local(self.now)
-    }
-
-    pub(crate) fn note(
-        &mut self,
-        node: u16,
-        kind: TraceKind,
-        peer: Option<u16>,
-        word: u64,
-        bytes: &[u8],
-        detail: impl FnOnce() -> String,
-    ) {
-        self.trace
-            .note(self.now, node, kind, (peer, word), bytes, detail);
-    }
-
-    /// Whether the node's process can take an event now.
-    pub(crate) fn is_ready(&self, node: u16) -> bool {
-        let this = &self.nodes[usize::from(node)];
-        this.state == NodeState::Running && this.busy_until <= self.now && this.held.is_empty()
-    }
-
-    /// Keeps an event until the node's process can take it.
-    pub(crate) fn hold(&mut self, node: u16, event: Event) {
-        let this = &mut self.nodes[usize::from(node)];
-        if matches!(this.state, NodeState::Down(_)) {
-            return;
-        }
-        if let Event::Datagram { index, .. } = event {
-            if this.held_datagrams >= DATAGRAM_BACKLOG {
-                self.stats.datagrams_lost += 1;
-                self.datagrams.drop_copy(index);
-                return;
-            }
-            this.held_datagrams += 1;
-        }
-        this.held.push_back(event);
-        let at = this.busy_until;
-        if this.state == NodeState::Running {
-            self.plan_wake(node, at);
-        }
-    }
-
-    fn plan_wake(&mut self, node: u16, at: u64) {
-        let this = &mut self.nodes[usize::from(node)];
-        if !this.wake_planned {
-            this.wake_planned = true;
-            self.agenda.plan(at.max(self.now), Event::Wake { node });
-        }
-    }
-
-    /// The node's process catches up with what it has been kept from.
-    pub(crate) fn wake(&mut self, node: u16) {
-        self.nodes[usize::from(node)].wake_planned = false;
-        loop {
-            let this = &mut self.nodes[usize::from(node)];
-            if this.state != NodeState::Running {
-                return;
-            }
-            if this.busy_until > self.now {
-                let at = this.busy_until;
-                if !this.held.is_empty() {
-                    self.plan_wake(node, at);
-                }
-                return;
-            }
-            let Some(event) = this.held.pop_front() else {
-                return;
-            };
-            if let Event::Datagram { .. } = event {
-                this.held_datagrams -= 1;
-            }
-            self.engine_event(node, event);
-        }
-    }
-
-    /// Hands an input to a node's engine, and does what it wants afterwards.
-    pub(crate) fn input(&mut self, node: u16, input: Input<'_>) {
-        let now = self.local(node);
-        self.stats.engine_events += 1;
-        if let Some(machine) = &mut self.nodes[usize::from(node)].machine {
-            machine.handle(now, input);
-            self.drain(node);
-        }
-    }
-
-    /// The engine's timer, if it is still due.
-    pub(crate) fn timer(&mut self, node: u16) {
-        let now = self.local(node);
-        let this = &mut self.nodes[usize::from(node)];
-        let Some(machine) = &mut this.machine else {
-            return;
-        };
-        if machine.poll_timeout().is_some_and(|at| at <= now) {
-            let count = match this.timeouts {
-                (at, count) if at == self.now => count + 1,
-                _ => 1,
-            };
-            this.timeouts = (self.now, count);
-            self.note(node, TraceKind::Timer, None, 0, &[], String::new);
-            self.input(node, Input::Timeout);
-            let after = self.nodes[usize::from(node)]
-                .machine
-                .as_ref()
-                .and_then(M::poll_timeout);
-            if after.is_some_and(|at| at < now) {
-                let late = now.since(after.unwrap_or_default());
-                let what = format!("{late:?} late after the timeout was handled");
-                self.violate(Some(NodeId(node)), "no timer in the past", what);
-            }
-            if count > TIMEOUTS_AT_ONE_INSTANT {
-                let what = format!("{count} timeouts at one instant");
-                self.violate(Some(NodeId(node)), "time goes on", what);
-                self.crash(NodeId(node), Crash::Process);
-            }
-        } else {
-            self.arm(node);
-        }
-    }
-
-    /// The planned timer event, unless it has been overtaken by a better plan.
-    pub(crate) fn timer_fired(&mut self, node: u16, boot: u32) {
-        let this = &mut self.nodes[usize::from(node)];
-        if this.boot == boot && this.timer_at == Some(self.now) {
-            this.timer_at = None;
-            let event = Event::Timer { node, boot };
-            if self.is_ready(node) {
-                self.timer(node);
-            } else {
-                self.hold(node, event);
-            }
-        }
-    }
-
-    /// Plans the engine's next timeout.
-    fn arm(&mut self, node: u16) {
-        let this = &mut self.nodes[usize::from(node)];
-        let Some(deadline) = this.machine.as_ref().and_then(M::poll_timeout) else {
-            return;
-        };
-        let at = this.clock.world(deadline).max(self.now);
-        if this.timer_at.is_none_or(|planned| at < planned) {
-            this.timer_at = Some(at);
-            let boot = this.boot;
-            self.agenda.plan(at, Event::Timer { node, boot });
-        }
-    }
-
-    /// Does what the engine wants, lets the application take its turn, and looks whether all is well.
-    pub(crate) fn drain(&mut self, node: u16) {
-        let now = self.local(node);
-        let mut outputs = 0;
-        while let Some(machine) = &mut self.nodes[usize::from(node)].machine {
-            let output = match machine.poll_output() {
-                Some(output) => output,
-                None => {
-                    machine.turn(now);
-                    match machine.poll_output() {
-                        Some(output) => output,
-                        None => break,
-                    }
-                }
-            };
-            outputs += 1;
-            if outputs > OUTPUTS_AFTER_ONE_INPUT {
-                let what = format!("{outputs} outputs after one input, the last {output:?}");
-                self.violate(Some(NodeId(node)), "time goes on", what);
-                self.crash(NodeId(node), Crash::Process);
-                return;
-            }
-            self.perform(node, output);
-        }
-        self.arm(node);
-        let this = &mut self.nodes[usize::from(node)];
-        if this.slow_ns > 0 {
-            this.busy_until = self.now + self.rng.below(this.slow_ns);
-        }
-        if let Some((rule, what)) = this.machine.as_ref().and_then(|machine| machine.check(now)) {
-            self.violate(Some(NodeId(node)), rule, what);
-        }
-    }
-
-    fn perform(&mut self, node: u16, output: Output) {
-        match output {
-            Output::Connect { conn, to } => self.connect(node, conn, to),
-            Output::Transmit { conn } => self.transmit(node, conn),
-            Output::Datagram { conn, to } => self.send_datagram(node, conn, to),
-            Output::PauseRead { conn } => self.set_reading(node, conn, false),
-            Output::ResumeRead { conn } => self.set_reading(node, conn, true),
-            Output::Close { conn } => self.close(node, conn),
-        }
     }
 }
 

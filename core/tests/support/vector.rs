@@ -3,9 +3,9 @@
 use std::fs;
 use std::path::Path;
 
-use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
+use super::json::Json;
 use super::{hex, same, same_bytes};
 
 /// A named recording: decoded fields and, mostly, the bytes.
@@ -13,7 +13,7 @@ pub(crate) struct Vector {
     /// Unique in its file; what it begins with is its kind.
     pub(crate) name: String,
     /// What the recorder read or was given.
-    pub(crate) fields: Value,
+    pub(crate) fields: Json,
     /// The bytes, or what identifies them.
     pub(crate) bytes: Bytes,
 }
@@ -37,19 +37,18 @@ pub(crate) enum Bytes {
 pub(crate) fn load(file: &Path) -> Vec<Vector> {
     let text =
         fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
-    let root: Value =
-        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
-    let list = root.get("vectors").unwrap_or(&root).as_array();
+    let root = Json::parse(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    let list = root.get("vectors").unwrap_or(&root).as_list();
     let list = list.unwrap_or_else(|| panic!("{}: no list of vectors", file.display()));
     list.iter().map(|vector| read(file, vector)).collect()
 }
 
-fn read(file: &Path, vector: &Value) -> Vector {
+fn read(file: &Path, vector: &Json) -> Vector {
     let name = vector["name"]
         .as_str()
         .unwrap_or_else(|| panic!("{}: a vector has no name", file.display()));
     let bytes = |key: &str| {
-        vector.get(key).and_then(Value::as_str).map(|text| {
+        vector.get(key).and_then(Json::as_str).map(|text| {
             hex::decode(text)
                 .unwrap_or_else(|| panic!("{}: {name}: {key} is not hex", file.display()))
         })
@@ -57,12 +56,12 @@ fn read(file: &Path, vector: &Value) -> Vector {
     Vector {
         name: name.to_owned(),
         fields: vector["fields"].clone(),
-        bytes: match (bytes("hex"), vector.get("sha256").and_then(Value::as_str)) {
+        bytes: match (bytes("hex"), vector.get("sha256").and_then(Json::as_str)) {
             (Some(whole), _) => Bytes::Whole(whole),
             (None, Some(sha256)) => Bytes::Summary {
                 head: bytes("hex_head").unwrap_or_default(),
                 tail: bytes("hex_tail").unwrap_or_default(),
-                length: vector["length"].as_u64().unwrap() as usize,
+                length: vector["length"].as_i64().unwrap() as usize,
                 sha256: sha256.to_owned(),
             },
             (None, None) => Bytes::None,
@@ -103,7 +102,7 @@ impl Vector {
     }
 
     /// The field of that name, or an error.
-    pub(crate) fn field(&self, name: &str) -> Result<&Value, String> {
+    pub(crate) fn field(&self, name: &str) -> Result<&Json, String> {
         self.fields
             .get(name)
             .ok_or_else(|| format!("the vector has no field {name}"))
@@ -139,15 +138,14 @@ impl Vector {
     }
 
     /// A list.
-    pub(crate) fn list(&self, name: &str) -> Result<&[Value], String> {
-        let list = self.field(name)?.as_array();
-        list.map(Vec::as_slice)
-            .ok_or_else(|| format!("field {name} is not a list"))
+    pub(crate) fn list(&self, name: &str) -> Result<&[Json], String> {
+        let list = self.field(name)?.as_list();
+        list.ok_or_else(|| format!("field {name} is not a list"))
     }
 
     /// A list of bytes in hexadecimal.
     pub(crate) fn hexes(&self, name: &str) -> Result<Vec<Vec<u8>>, String> {
-        let text = |value: &Value| value.as_str().and_then(hex::decode);
+        let text = |value: &Json| value.as_str().and_then(hex::decode);
         let bytes = self.list(name)?.iter().map(text).collect::<Option<_>>();
         bytes.ok_or_else(|| format!("field {name} is not a list of hexadecimal texts"))
     }
@@ -172,7 +170,7 @@ impl Vector {
 }
 
 /// A number, given as such or as decimal text.
-pub(crate) fn int(value: &Value) -> Option<i64> {
+pub(crate) fn int(value: &Json) -> Option<i64> {
     value.as_i64().or_else(|| value.as_str()?.parse().ok())
 }
 

@@ -213,8 +213,8 @@ fn hellos() -> Vec<String> {
 }
 
 impl Machine for Echo {
-    fn check(&self, _: Instant) -> Option<(&'static str, String)> {
-        let wrong = self.wrong.clone()?;
+    fn check(&mut self, _: Instant) -> Option<(&'static str, String)> {
+        let wrong = self.wrong.take()?;
         Some(("a stream keeps its order", wrong))
     }
 }

@@ -3,9 +3,9 @@
 use folkmoot_core::wire::datagram::DatagramContent;
 use folkmoot_core::wire::member::{self, MemberBlock};
 use folkmoot_core::wire::{Member, UniqueId};
-use serde_json::Value;
 
 use super::OK;
+use crate::support::json::Json;
 use crate::support::vector::{Vector, int};
 use crate::support::{Checked, hex, same, same_bytes};
 
@@ -104,9 +104,9 @@ fn built(vector: &Vector) -> Result<Vec<u8>, String> {
     Ok(built)
 }
 
-fn unique_id(value: &Value) -> Result<UniqueId, String> {
+fn unique_id(value: &Json) -> Result<UniqueId, String> {
     let id = value.as_str().and_then(|text| text.parse().ok());
-    id.ok_or_else(|| format!("{value} is not a unique id"))
+    id.ok_or_else(|| format!("{value:?} is not a unique id"))
 }
 
 /// The position of the first member block in `bytes`.
@@ -139,7 +139,7 @@ pub(crate) fn absolute_order(vector: &Vector) -> Checked {
     OK
 }
 
-fn listed(value: &Value) -> Result<Member, String> {
+fn listed(value: &Json) -> Result<Member, String> {
     let host = value["host"]
         .as_str()
         .and_then(hex::decode)

@@ -1,6 +1,7 @@
 //! The group communication layer.
 
 mod framing;
+mod interceptors;
 mod members;
 mod messages;
 mod options;
@@ -45,6 +46,23 @@ pub(crate) const FILES: &[File] = &[
         ],
     ),
     ("options", &[("parse-", options::parse)]),
+    (
+        "interceptors",
+        &[
+            ("tcp-failure-probe-", interceptors::probe),
+            ("tcp-ping", interceptors::ping),
+            ("static-start", interceptors::static_start),
+            ("static-stop", interceptors::static_stop),
+            ("coordination-", interceptors::coordination),
+            ("gzip", interceptors::gzip),
+            ("frag-", interceptors::fragmentation),
+            ("order-", interceptors::order),
+            ("encrypt-", interceptors::encrypt),
+            ("stack-", interceptors::stack),
+            ("2pc-", interceptors::two_phase_commit),
+            ("dispatch-size-drift", interceptors::dispatch_size_drift),
+        ],
+    ),
 ];
 
 const OK: Checked = Ok(Outcome::Checked);

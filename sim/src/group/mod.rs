@@ -1,0 +1,12 @@
+//! Nodes that are bare channels: membership, acknowledgement and order, with an application that keeps
+//! account of what it was promised.
+
+mod ledger;
+mod node;
+mod parcel;
+mod world;
+
+pub use ledger::{Entry, Ledger, Life, Outcome, SharedLedger};
+pub use node::{GroupNode, Temper};
+pub use parcel::{Parcel, Promise};
+pub use world::{GroupWorld, Membership};

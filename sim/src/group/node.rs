@@ -1,0 +1,314 @@
+//! One channel and the application above it.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+
+use folkmoot_core::channel::{
+    Channel, ChannelConfig, ChannelEngine, ChannelEvent, ChannelListener, Inbound, Lane, Member,
+    MemberIndex, SendError, To, UniqueId, Verdict,
+};
+use folkmoot_core::engine::{ConnId, Engine, Gather, Input, Output};
+use folkmoot_core::time::Instant;
+
+use super::{Parcel, Promise, SharedLedger};
+use crate::machine::{Boot, Machine, NodeId};
+use crate::rng::{Ppm, SimRng};
+
+/// Events a node keeps for a scenario to look at.
+const EVENTS_KEPT: usize = 10_000;
+
+/// How an application takes its messages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Temper {
+    /// The next so many messages fail.
+    pub fail_next: u32,
+    /// How often a message fails after that.
+    pub fail: Ppm,
+}
+
+/// The application: takes messages, keeps the ledger, watches the members.
+pub(crate) struct App {
+    life: (u16, u32),
+    ledger: SharedLedger,
+    pub(crate) temper: Temper,
+    rng: SimRng,
+    /// The members as announced.
+    view: BTreeMap<MemberIndex, SocketAddr>,
+    /// How often members came and went.
+    pub(crate) announcements: u64,
+    broken: Option<(&'static str, String)>,
+}
+
+impl App {
+    fn broke(&mut self, result: Result<(), (&'static str, String)>) {
+        if let Err(broken) = result {
+            self.broken.get_or_insert(broken);
+        }
+    }
+}
+
+impl ChannelListener for App {
+    fn message_received(&mut self, _now: Instant, message: &Inbound<'_>) -> Verdict {
+        let Some(parcel) = Parcel::decode(message.message) else {
+            let what = format!("{} bytes that nobody sent", message.message.len());
+            self.broke(Err(("nothing comes from nowhere", what)));
+            return Verdict::Failed;
+        };
+        let fails = self.temper.fail_next > 0 || self.rng.chance(self.temper.fail);
+        self.temper.fail_next = self.temper.fail_next.saturating_sub(1);
+        let result = self.ledger.borrow_mut().received(self.life, parcel, !fails);
+        self.broke(result);
+        if fails {
+            Verdict::Failed
+        } else {
+            Verdict::Processed
+        }
+    }
+
+    fn member_added(&mut self, _now: Instant, index: MemberIndex, member: &Member) {
+        self.announcements += 1;
+        let Some(address) = member.socket_addr() else {
+            return self.broke(Err(("members have addresses", format!("{member:?}"))));
+        };
+        if self.view.values().any(|known| *known == address) {
+            let what = format!("{address} is announced while it is a member already");
+            self.broke(Err(("no ghosts: one member to an address", what)));
+        }
+        if self.view.insert(index, address).is_some() {
+            self.broke(Err(("a member is announced once", format!("{index:?}"))));
+        }
+    }
+
+    fn member_disappeared(&mut self, _now: Instant, index: MemberIndex, member: &Member) {
+        self.announcements += 1;
+        if self.view.remove(&index).is_none() {
+            let what = format!("{:?} was never announced", member.socket_addr());
+            self.broke(Err(("only members disappear", what)));
+        }
+    }
+}
+
+/// A node that is a bare channel.
+pub struct GroupNode {
+    engine: ChannelEngine<App>,
+    node: u16,
+    boot: u32,
+    numbers: BTreeMap<u32, u64>,
+    open: BTreeMap<UniqueId, Parcel>,
+    /// What has been heard from the channel, the oldest first.
+    pub events: VecDeque<ChannelEvent>,
+    /// Which node a member is; kept after it is gone, for late outcomes.
+    nodes: BTreeMap<MemberIndex, u16>,
+    queue_max: usize,
+}
+
+impl GroupNode {
+    /// The channel that `config` describes, started, with a new application.
+    ///
+    /// # Panics
+    /// If the configuration is wrong: that is the scenario's mistake.
+    pub fn new(boot: &Boot, config: ChannelConfig, ledger: SharedLedger) -> Self {
+        let queue_max = config
+            .limits
+            .queue_bytes_max
+            .max(config.limits.message_bytes_max);
+        let mut channel =
+            Channel::new(config, boot.seed, boot.now, boot.unix_ms).expect("a valid configuration");
+        channel.start(boot.now);
+        let (node, life) = (boot.node.0, boot.restarts);
+        let app = App {
+            life: (node, life),
+            ledger,
+            temper: Temper::default(),
+            rng: SimRng::fork(
+                u64::from_be_bytes([7; 8]) ^ u64::from(node),
+                u64::from(life),
+            ),
+            view: BTreeMap::new(),
+            announcements: 0,
+            broken: None,
+        };
+        Self {
+            engine: ChannelEngine::new(channel, app),
+            node,
+            boot: life,
+            numbers: BTreeMap::new(),
+            open: BTreeMap::new(),
+            events: VecDeque::new(),
+            nodes: BTreeMap::new(),
+            queue_max,
+        }
+    }
+
+    /// The channel.
+    pub const fn channel(&self) -> &Channel {
+        &self.engine.channel
+    }
+
+    /// The channel, to command.
+    pub const fn channel_mut(&mut self) -> &mut Channel {
+        &mut self.engine.channel
+    }
+
+    /// How the application takes its messages.
+    pub const fn temper_mut(&mut self) -> &mut Temper {
+        &mut self.engine.listener.temper
+    }
+
+    /// How often members were announced as there or gone.
+    pub const fn announcements(&self) -> u64 {
+        self.engine.listener.announcements
+    }
+
+    /// The nodes it counts as members, in order of their addresses.
+    pub fn members(&self) -> Vec<NodeId> {
+        let members = self.engine.channel.members();
+        let mut nodes: Vec<NodeId> = members.filter_map(|(_, member)| node_of(member)).collect();
+        nodes.sort();
+        nodes
+    }
+
+    /// Sends one parcel of `len` bytes to these nodes, or to all members; lane 0 is no lane in particular.
+    ///
+    /// # Errors
+    /// As [`Channel::send`].
+    pub fn send(
+        &mut self,
+        now: Instant,
+        to: Option<&[NodeId]>,
+        promise: Promise,
+        lane: u32,
+        len: usize,
+    ) -> Result<Parcel, SendError> {
+        let mut targets = Vec::new();
+        for (index, member) in self.engine.channel.members() {
+            if let Some(node) = node_of(member) {
+                self.nodes.insert(index, node.0);
+                if to.is_none_or(|to| to.contains(&node)) {
+                    targets.push((index, node.0));
+                }
+            }
+        }
+        let number = self.numbers.get(&lane).copied().unwrap_or(0) + 1;
+        let parcel = Parcel {
+            from: self.node,
+            boot: self.boot,
+            lane,
+            number,
+        };
+        let indices: Vec<MemberIndex> = targets.iter().map(|(index, _)| *index).collect();
+        let to = if to.is_none() {
+            To::All
+        } else {
+            To::Members(&indices)
+        };
+        let order = if lane == 0 {
+            Lane::Any
+        } else {
+            Lane::Ordered(u64::from(lane))
+        };
+        let body = parcel.encode(len);
+        let id = self
+            .engine
+            .channel
+            .send(now, to, promise.options(), order, &body)?;
+        self.numbers.insert(lane, number);
+        let to = targets.iter().map(|(_, node)| *node).collect();
+        let ledger = &self.engine.listener.ledger;
+        ledger
+            .borrow_mut()
+            .sent(parcel, promise, now.as_nanos(), to);
+        if promise != Promise::Queued {
+            self.open.insert(id, parcel);
+        }
+        Ok(parcel)
+    }
+
+    fn settle(&mut self, event: &ChannelEvent) {
+        let ChannelEvent::Sent { id, faulty } = event else {
+            return;
+        };
+        let app = &mut self.engine.listener;
+        let Some(parcel) = self.open.remove(id) else {
+            let what = format!("{id} was never sent, or settled before");
+            return app.broke(Err(("a message is settled once", what)));
+        };
+        let nodes = &self.nodes;
+        let faulty = faulty
+            .iter()
+            .filter_map(|(index, _)| nodes.get(index).copied())
+            .collect();
+        let result = app.ledger.borrow_mut().settled(parcel, faulty);
+        app.broke(result);
+    }
+}
+
+/// Which node a member is, by its address.
+pub(crate) fn node_of(member: &Member) -> Option<NodeId> {
+    NodeId::at(member.socket_addr()?, usize::from(u16::MAX))
+}
+
+impl Engine for GroupNode {
+    fn handle(&mut self, now: Instant, input: Input<'_>) {
+        self.engine.handle(now, input);
+    }
+
+    fn accept(&mut self, now: Instant, from: SocketAddr) -> Option<ConnId> {
+        self.engine.accept(now, from)
+    }
+
+    fn poll_output(&mut self) -> Option<Output> {
+        self.engine.poll_output()
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        self.engine.poll_timeout()
+    }
+
+    fn transmit<'a>(&'a self, conn: ConnId, out: &mut Gather<'a>) {
+        self.engine.transmit(conn, out);
+    }
+
+    fn transmitted(&mut self, now: Instant, conn: ConnId, len: usize) {
+        self.engine.transmitted(now, conn, len);
+    }
+}
+
+impl Machine for GroupNode {
+    fn turn(&mut self, _now: Instant) {
+        while let Some(event) = self.engine.channel.poll_event() {
+            self.settle(&event);
+            if self.events.len() == EVENTS_KEPT {
+                self.events.pop_front();
+            }
+            self.events.push_back(event);
+        }
+    }
+
+    fn set_wall_clock(&mut self, now: Instant, unix_ms: u64) {
+        self.engine.channel.set_wall_clock(now, unix_ms);
+    }
+
+    fn check(&mut self, _now: Instant) -> Option<(&'static str, String)> {
+        if let Some(broken) = self.engine.listener.broken.take() {
+            return Some(broken);
+        }
+        let channel = &self.engine.channel;
+        for (index, _) in channel.members() {
+            let queued = channel.queue_bytes(index);
+            if queued > self.queue_max {
+                let what = format!("{queued} bytes for a member, {} allowed", self.queue_max);
+                return Some(("no queue over its bound", what));
+            }
+        }
+        if channel.sends_open() != self.open.len() {
+            let what = format!(
+                "{} sends open, {} not settled",
+                channel.sends_open(),
+                self.open.len()
+            );
+            return Some(("a message is settled once", what));
+        }
+        None
+    }
+}
