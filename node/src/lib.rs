@@ -1,1 +1,76 @@
 //! HTTP session replication for Rust servers, compatible with Apache Tomcat clusters.
+//!
+//! A node finds the others (Rust or Tomcat 10.1), keeps every session on all of them, and goes on with a session
+//! when the node that served it is gone. To a Tomcat it is one more Tomcat with
+//! `<Cluster className="org.apache.catalina.ha.tcp.SimpleTcpCluster"/>` and its `DeltaManager`.
+//!
+//! ```no_run
+//! use axum::{Router, routing::get};
+//! use folkmoot::{Cluster, Session, SessionError, SessionLayer};
+//!
+//! async fn visit(session: Session) -> Result<String, SessionError> {
+//!     let visits: u32 = session.get("visits")?.unwrap_or(0) + 1;
+//!     session.insert("visits", &visits)?;
+//!     Ok(format!("visit number {visits}"))
+//! }
+//!
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let cluster = Cluster::builder().jvm_route("n1").start()?;
+//! let manager = cluster.delta_manager("/")?;
+//! let app = Router::new().route("/", get(visit)).layer(SessionLayer::new(&manager));
+//! manager.ready().await;
+//! axum::serve(tokio::net::TcpListener::bind("0.0.0.0:8080").await?, app).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! - [`Cluster::builder`] takes Tomcat's settings under Tomcat's names; what cannot work is an error that says
+//!   what to change.
+//! - [`Cluster`] is the handle: members, events, messages of your own, [`shutdown`](Cluster::shutdown).
+//! - [`DeltaManager`] holds the sessions of one web application.
+//! - [`SessionLayer`] is Tomcat's `JvmRouteBinderValve` and `ReplicationValve`, [`Session`] the extractor.
+//! - [`java`] reads and writes what Java nodes put into sessions.
+//!
+//! # What the send options promise
+//!
+//! With `channel_send_options` 8, the default, a request ends without waiting; its changes are queued for every
+//! member, in order, and lost only if this node dies before they have left or if a member's queue overflows. With 6
+//! the end of a request waits until every member has *applied* the change and said so, at most for the sender's
+//! timeout (3 s, and once more for one retry). A member that does not answer is logged, counted and reported as
+//! [`Event::NotAcknowledged`]; the response goes out all the same, as Tomcat's does.
+
+mod active;
+mod address;
+mod builder;
+mod cluster;
+mod delivery;
+mod delta_manager;
+mod error;
+mod event;
+mod incarnation;
+mod notices;
+mod quota;
+mod settings;
+pub mod web;
+
+pub use active::ActiveSession;
+pub use builder::ClusterBuilder;
+pub use cluster::{Cluster, Destination, SendError};
+pub use delivery::{Delivered, Delivery};
+pub use delta_manager::{DeltaManager, SessionView};
+pub use error::{ConfigError, ContextError, StartError};
+pub use event::{Event, Events, EventsError, StateTransfer};
+pub use folkmoot_core::channel::{
+    ChannelStats, FailureDetectorConfig, FaultCause, Limits, ReceiverConfig, SenderConfig,
+};
+pub use folkmoot_core::java;
+pub use folkmoot_core::membership::StaticMember;
+pub use folkmoot_core::session::{
+    DeltaManagerConfig, ManagerLimits, ManagerStats, NameFilter, SessionId, TransferResult,
+};
+pub use folkmoot_core::wire::{Member, SendOptions, UniqueId};
+pub use folkmoot_mio::{BindError, DriverStats};
+pub use settings::SendOptionsSetting;
+pub use web::cookie::{CookieConfig, SameSite};
+pub use web::{Session, SessionError, SessionLayer, SessionLayerStats};

@@ -1,0 +1,20 @@
+//! Sessions in web applications: a tower layer and an axum extractor.
+
+pub mod cookie;
+mod error;
+mod exchange;
+mod filter;
+mod layer;
+mod session;
+pub(crate) mod store;
+mod uri;
+
+#[cfg(test)]
+mod tests;
+
+pub use error::SessionError;
+pub use filter::FilterError;
+pub use layer::{
+    OriginalSessionId, PrimarySession, SessionLayer, SessionLayerStats, SessionService,
+};
+pub use session::{MissingSessionLayer, Session};
