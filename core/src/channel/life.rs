@@ -245,15 +245,17 @@ impl Channel {
 
     /// Hands one datagram for the group to the driver.
     pub(super) fn datagram(&mut self, bytes: &[u8]) -> bool {
+        self.datagram_to(Target::Group, bytes)
+    }
+
+    /// Hands one datagram to the driver, unless too many wait there.
+    pub(super) fn datagram_to(&mut self, to: Target, bytes: &[u8]) -> bool {
         if self.datagrams >= DATAGRAMS_MAX {
             return false;
         }
         self.datagrams = self.datagrams.saturating_add(1);
         let conn = self.conns.insert(Conn::Datagram(bytes.into()));
-        self.outputs.push_back(Output::Datagram {
-            conn,
-            to: Target::Group,
-        });
+        self.outputs.push_back(Output::Datagram { conn, to });
         true
     }
 

@@ -8,15 +8,15 @@ use core::time::Duration;
 
 use super::life::{Phase, RECEIVERS_EVERY};
 use super::{BadInput, Channel, ChannelListener, Inbound, MembershipConfig, Verdict, count};
-use crate::engine::{ConnId, Output};
+use crate::engine::{ConnId, Output, Target};
 use crate::time::Instant;
 use crate::transport::conns::Conn;
 use crate::transport::lane::scaled;
 use crate::transport::receiver::{Receiver, Sender};
 use crate::wire::member::same_but_alive;
 use crate::wire::{
-    ACK_FRAME, AckPolicy, ChannelData, Control, DatagramContent, Deframed, FAIL_ACK_FRAME, Member,
-    MemberBlock, deframe,
+    ACK_FRAME, AckPolicy, Acknowledgement, ChannelData, Control, DatagramContent, Deframed,
+    FAIL_ACK_FRAME, Member, MemberBlock, SendOptions, deframe,
 };
 
 /// Unread answers on a connection from which on nothing more is read from it.
@@ -341,9 +341,11 @@ impl Channel {
                     let told = read.and_then(|message| {
                         let mut sender = None;
                         self.identify(now, &mut sender, message.address)?;
-                        if let Some(sender) = &sender {
-                            self.deliver(now, sender, &message, listener);
-                        }
+                        let Some(sender) = &sender else {
+                            return Ok(());
+                        };
+                        let verdict = self.deliver(now, sender, &message, listener);
+                        self.answer_datagram(from, message.options, verdict);
                         Ok(())
                     });
                     if let Err(reason) = told {
@@ -359,6 +361,25 @@ impl Channel {
                 self.bad_input(from, BadInput::Frame(error));
             }
             Err(_) => self.bad_input(from, BadInput::Datagram),
+        }
+    }
+
+    /// Answers a message that came to our UDP port, by a datagram; what came to the group is never answered.
+    fn answer_datagram(&mut self, to: SocketAddr, options: SendOptions, verdict: Verdict) {
+        let unicast = options.contains(SendOptions::UDP)
+            && !options.contains(SendOptions::MULTICAST)
+            && self.config.udp_port > 0;
+        let answer = match (options.ack_policy(), verdict) {
+            _ if !unicast => return,
+            (AckPolicy::Never, _) => return,
+            (AckPolicy::OnProcessed, Verdict::Failed) => Acknowledgement::FailAck,
+            (AckPolicy::OnProcessed | AckPolicy::OnReceipt, _) => Acknowledgement::Ack,
+        };
+        if self.datagram_to(Target::Address(to), answer.frame()) {
+            count(&mut self.stats.acks_sent);
+            if answer == Acknowledgement::FailAck {
+                count(&mut self.stats.fail_acks_sent);
+            }
         }
     }
 

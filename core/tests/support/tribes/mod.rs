@@ -1,9 +1,11 @@
 //! The group communication layer.
 
+mod behaviour;
 mod framing;
 mod interceptors;
 mod members;
 mod messages;
+mod node;
 mod options;
 
 use super::{Checked, File, Outcome};
@@ -61,6 +63,35 @@ pub(crate) const FILES: &[File] = &[
             ("stack-", interceptors::stack),
             ("2pc-", interceptors::two_phase_commit),
             ("dispatch-size-drift", interceptors::dispatch_size_drift),
+        ],
+    ),
+    (
+        "behaviour",
+        &[
+            ("receiver-ack-", behaviour::receiver_ack),
+            (
+                "receiver-undeserializable",
+                behaviour::receiver_undeserializable,
+            ),
+            ("receiver-two-in-one-write", behaviour::receiver_pieces),
+            ("receiver-split-writes", behaviour::receiver_pieces),
+            ("receiver-garbage-then-package", behaviour::receiver_garbage),
+            (
+                "receiver-garbage-separate-write",
+                behaviour::receiver_garbage_first,
+            ),
+            ("receiver-udp-", behaviour::receiver_udp),
+            (
+                "receiver-same-connection-",
+                behaviour::receiver_same_connection,
+            ),
+            (
+                "receiver-listener-error",
+                behaviour::receiver_listener_error,
+            ),
+            ("sender-options-", behaviour::sender_options),
+            ("sender-string-", behaviour::sender_string),
+            ("sender-async", behaviour::sender_async),
         ],
     ),
 ];
