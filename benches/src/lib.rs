@@ -5,8 +5,12 @@
 
 pub mod compare;
 pub mod java;
+pub mod local;
+pub mod messages;
+pub mod node;
 pub mod peer;
 pub mod process;
+pub mod sessions;
 pub mod tally;
 
 /// What a measurement or its preparation could not do, in one line.

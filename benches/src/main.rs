@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use folkmoot_benches::{Result, compare, peer};
+use folkmoot_benches::{Result, compare, node, peer};
 
 const USAGE: &str = "\
 usage: folkmoot-benches first [messages|sessions] [--rounds N]
@@ -23,7 +23,14 @@ fn main() -> ExitCode {
 fn run(words: &[&str]) -> Result<()> {
     match words {
         ["first", rest @ ..] => compare::first(rest),
+        // Our side of the comparison, started by it.
         ["peer", port, other] => peer::run(port.parse()?, other.parse()?),
+        ["node", port, other, sessions, size, ..] => node::run(
+            port.parse()?,
+            other.parse()?,
+            sessions.parse()?,
+            size.parse()?,
+        ),
         _ => Err(USAGE.into()),
     }
 }

@@ -2,22 +2,20 @@
 
 use std::collections::HashMap;
 use std::io::BufRead as _;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::Thread;
 use std::time::Duration;
 
 use folkmoot_core::channel::{
-    Body, Channel, ChannelConfig, ChannelEngine, ChannelEvent, ChannelListener, Inbound, Lane,
-    MemberIndex, MembershipConfig, SendError, SendOptions, StaticConfig, StaticMember, To,
-    UniqueId, Verdict,
+    Body, ChannelEngine, ChannelEvent, ChannelListener, Inbound, Lane, MemberIndex, SendError,
+    SendOptions, To, UniqueId, Verdict,
 };
 use folkmoot_core::time::Instant;
-use folkmoot_mio::{Config, Handle, bind};
+use folkmoot_mio::Handle;
 
-use crate::Result;
 use crate::tally::{LABEL, Tally, label};
+use crate::{Result, local};
 
 /// The bound of every wait; longer than any round.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -83,33 +81,9 @@ impl Waiting {
     }
 }
 
-/// A node at `port` of the loopback address whose only other member is at `other`.
+/// A node at `port` whose only other member is at `other`.
 fn start(port: u16, other: u16) -> Result<(Handle<Engine>, Arc<Waiting>)> {
-    let local = IpAddr::V4(Ipv4Addr::LOCALHOST);
-    let mut sockets = Config::new(local);
-    sockets.receiver.port = port;
-    sockets.receiver.auto_bind = 1;
-    let bound = bind(sockets)?;
-    let id = |port: u16| {
-        let mut id = [1; 16];
-        id[14..].copy_from_slice(&port.to_be_bytes());
-        UniqueId(id)
-    };
-    let mut config = ChannelConfig::new(bound.receiver_addr());
-    config.unique_id = Some(id(port));
-    config.membership = MembershipConfig::Static(StaticConfig {
-        members: vec![StaticMember::new(SocketAddr::new(local, other), id(other))],
-        ..StaticConfig::default()
-    });
-    let unix_ms = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)?
-        .as_millis();
-    let channel = Channel::new(
-        config,
-        [port as u8; 32],
-        bound.now(),
-        u64::try_from(unix_ms)?,
-    )?;
+    let (bound, channel) = local::channel(port, other)?;
     let waiting = Arc::new(Waiting::default());
     let told = Arc::clone(&waiting);
     let engine = ChannelEngine::new(channel, Ticker::default());
