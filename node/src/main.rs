@@ -1,3 +1,46 @@
 //! The `folkmoot` program.
 
-fn main() {}
+mod demo;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// HTTP session replication for Rust servers, compatible with Apache Tomcat clusters.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Three nodes on this machine, a front, and a page with a cart that outlives its node (the default).
+    Demo(demo::Arguments),
+    /// One node of the demo, started by it.
+    #[command(hide = true)]
+    DemoNode(demo::NodeArguments),
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    tracing_subscriber::fmt()
+        .with_env_filter(
+            tracing_subscriber::EnvFilter::builder()
+                .with_env_var("FOLKMOOT_LOG")
+                .with_default_directive(tracing::level_filters::LevelFilter::WARN.into())
+                .from_env_lossy(),
+        )
+        .with_writer(std::io::stderr)
+        .init();
+    let result = match arguments.command {
+        None => demo::run(&demo::Arguments::default()),
+        Some(Command::Demo(arguments)) => demo::run(&arguments),
+        Some(Command::DemoNode(arguments)) => demo::run_node(arguments).map(|()| ExitCode::SUCCESS),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("folkmoot: {error}");
+        ExitCode::FAILURE
+    })
+}
