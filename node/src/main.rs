@@ -5,6 +5,7 @@ mod demo;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use tracing::level_filters::LevelFilter;
 
 /// HTTP session replication for Rust servers, compatible with Apache Tomcat clusters.
 #[derive(Parser)]
@@ -25,11 +26,16 @@ enum Command {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    // The demo kills its nodes: that the others miss them is no news to whoever watches.
+    let level = match arguments.command {
+        Some(Command::DemoNode(_)) => LevelFilter::OFF,
+        _ => LevelFilter::WARN,
+    };
     tracing_subscriber::fmt()
         .with_env_filter(
             tracing_subscriber::EnvFilter::builder()
                 .with_env_var("FOLKMOOT_LOG")
-                .with_default_directive(tracing::level_filters::LevelFilter::WARN.into())
+                .with_default_directive(level.into())
                 .from_env_lossy(),
         )
         .with_writer(std::io::stderr)

@@ -35,7 +35,10 @@ impl Client {
         let http = HyperClient::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .build(connector);
-        Self { http, session: None }
+        Self {
+            http,
+            session: None,
+        }
     }
 
     /// Another browser that shares the connections, not the cookie.
@@ -57,31 +60,49 @@ impl Client {
     }
 
     async fn call(&mut self, method: Method, to: SocketAddr, path: &str) -> Result<Value, Failure> {
-        let mut request = Request::builder().method(method).uri(format!("http://{to}{path}"));
+        let mut request = Request::builder()
+            .method(method)
+            .uri(format!("http://{to}{path}"));
         if let Some(id) = &self.session {
             request = request.header(COOKIE, format!("JSESSIONID={id}"));
         }
-        let request = request.body(Empty::new()).map_err(|error| error.to_string())?;
+        let request = request
+            .body(Empty::new())
+            .map_err(|error| error.to_string())?;
         let answered = tokio::time::timeout(ANSWER_MAX, async {
-            let response = self.http.request(request).await.map_err(|error| error.to_string())?;
+            let response = self
+                .http
+                .request(request)
+                .await
+                .map_err(|error| error.to_string())?;
             let (status, session) = (response.status(), session_of(&response));
-            let body = response.into_body().collect().await.map_err(|error| error.to_string())?;
+            let body = response
+                .into_body()
+                .collect()
+                .await
+                .map_err(|error| error.to_string())?;
             Ok::<_, Failure>((status, session, body.to_bytes()))
         });
-        let (status, session, body) = answered.await.map_err(|_| format!("{path}: no answer"))??;
+        let (status, session, body) =
+            answered.await.map_err(|_| format!("{path}: no answer"))??;
         if session.is_some() {
             self.session = session;
         }
         if status == StatusCode::OK {
             serde_json::from_slice(&body).map_err(|error| format!("{path}: {error}"))
         } else {
-            Err(format!("{path}: {status}: {}", String::from_utf8_lossy(&body)))
+            Err(format!(
+                "{path}: {status}: {}",
+                String::from_utf8_lossy(&body)
+            ))
         }
     }
 }
 
 fn session_of(response: &Response<Incoming>) -> Option<String> {
     let cookies = response.headers().get_all(SET_COOKIE);
-    let value = cookies.iter().find_map(|cookie| cookie.to_str().ok()?.strip_prefix("JSESSIONID="))?;
+    let value = cookies
+        .iter()
+        .find_map(|cookie| cookie.to_str().ok()?.strip_prefix("JSESSIONID="))?;
     value.split(';').next().map(str::to_owned)
 }

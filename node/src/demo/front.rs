@@ -5,8 +5,8 @@
 //! down to what the demo needs.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -80,7 +80,9 @@ impl Front {
             tokio::spawn(async move {
                 let service = service_fn(move |request| {
                     let front = Arc::clone(&front);
-                    async move { Ok::<_, std::convert::Infallible>(front.answer(request, from.ip()).await) }
+                    async move {
+                        Ok::<_, std::convert::Infallible>(front.answer(request, from.ip()).await)
+                    }
                 });
                 let connection = hyper::server::conn::http1::Builder::new()
                     .serve_connection(TokioIo::new(stream), service);
@@ -146,10 +148,16 @@ impl Front {
             Ok(body) => body.to_bytes(),
             Err(_) => return error(StatusCode::PAYLOAD_TOO_LARGE, "a body of at most 1 MiB"),
         };
-        let route = parts.headers.get(COOKIE).and_then(route_of).map(str::to_owned);
+        let route = parts
+            .headers
+            .get(COOKIE)
+            .and_then(route_of)
+            .map(str::to_owned);
         let candidates = self.candidates(route.as_deref());
         for (attempt, address) in candidates.into_iter().enumerate() {
-            let mut request = Request::builder().method(&parts.method).uri(uri_at(&parts.uri, address));
+            let mut request = Request::builder()
+                .method(&parts.method)
+                .uri(uri_at(&parts.uri, address));
             if let Some(headers) = request.headers_mut() {
                 headers.clone_from(&parts.headers);
                 headers.remove(HOST);
@@ -172,7 +180,10 @@ impl Front {
                 return response;
             }
         }
-        error(StatusCode::BAD_GATEWAY, "no node answers: start one on the page or wait a moment")
+        error(
+            StatusCode::BAD_GATEWAY,
+            "no node answers: start one on the page or wait a moment",
+        )
     }
 
     /// The node that owns the route first, then the others, beginning with another one each time.
@@ -198,7 +209,9 @@ fn route_of(cookies: &HeaderValue) -> Option<&str> {
 }
 
 fn uri_at(uri: &Uri, address: SocketAddr) -> String {
-    let path = uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+    let path = uri
+        .path_and_query()
+        .map_or("/", http::uri::PathAndQuery::as_str);
     format!("http://{address}{path}")
 }
 
@@ -231,7 +244,11 @@ mod tests {
             ("",                                None),
         ];
         for (cookie, route) in cases {
-            assert_eq!(route_of(&HeaderValue::from_static(cookie)), route, "{cookie}");
+            assert_eq!(
+                route_of(&HeaderValue::from_static(cookie)),
+                route,
+                "{cookie}"
+            );
         }
     }
 }

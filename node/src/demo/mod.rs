@@ -95,19 +95,28 @@ impl fmt::Display for Membership {
 
 /// Runs the demo until it is interrupted, or plays it once.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Box<dyn Error>> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
     let scratch = Scratch::new()?;
     let plan = plan(arguments, scratch.0.clone())?;
     let supervisor = Arc::new(Supervisor::new(plan.clone(), &NAMES));
     if arguments.once {
         return runtime.block_on(once::play(supervisor, &plan));
     }
-    println!("Starting {} nodes, membership by {} …", NAMES.len(), plan.membership);
+    println!(
+        "Starting {} nodes, membership by {} …",
+        NAMES.len(),
+        plan.membership
+    );
     let began = Instant::now();
     for name in NAMES {
         supervisor.start(name)?;
     }
-    println!("All nodes are up after {:.1} s.", began.elapsed().as_secs_f64());
+    println!(
+        "All nodes are up after {:.1} s.",
+        began.elapsed().as_secs_f64()
+    );
     runtime.block_on(async {
         let listener = Front::listen(arguments.port).await?;
         println!("\n    http://{}/\n", listener.local_addr()?);
@@ -143,8 +152,9 @@ fn plan(arguments: &Arguments, state_dir: PathBuf) -> Result<Plan, Box<dyn Error
 
 /// Addresses that are free now: all are held before any is given back, so that no two are equal.
 fn free_addresses(count: usize) -> std::io::Result<Vec<SocketAddr>> {
-    let held: std::io::Result<Vec<_>> =
-        (0..count).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).collect();
+    let held: std::io::Result<Vec<_>> = (0..count)
+        .map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
+        .collect();
     held?.iter().map(TcpListener::local_addr).collect()
 }
 

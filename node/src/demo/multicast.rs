@@ -30,7 +30,10 @@ fn try_it() -> io::Result<()> {
     socket.set_multicast_loop_v4(true)?;
     socket.set_read_timeout(Some(PATIENCE))?;
     let nonce = std::process::id().to_be_bytes();
-    socket.send_to(&nonce, SocketAddr::from((GROUP, socket.local_addr()?.port())))?;
+    socket.send_to(
+        &nonce,
+        SocketAddr::from((GROUP, socket.local_addr()?.port())),
+    )?;
     let mut received = [0; 16];
     let len = socket.recv(&mut received)?;
     match received.get(..len) {

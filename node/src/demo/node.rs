@@ -11,7 +11,9 @@ use axum::extract::{Query, State};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use folkmoot::{Cluster, DeltaManager, Session, SessionError, SessionId, SessionLayer, StaticMember, UniqueId};
+use folkmoot::{
+    Cluster, DeltaManager, Session, SessionError, SessionId, SessionLayer, StaticMember, UniqueId,
+};
 use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -57,20 +59,32 @@ struct Node {
 
 /// Runs a node until its standard input ends: it never outlives the demo that started it.
 pub(crate) fn run(arguments: NodeArguments) -> Result<(), Box<dyn Error>> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
     runtime.block_on(serve(arguments))
 }
 
 async fn serve(arguments: NodeArguments) -> Result<(), Box<dyn Error>> {
-    let http = arguments.http.unwrap_or_else(|| (Ipv4Addr::LOCALHOST, 0).into());
+    let http = arguments
+        .http
+        .unwrap_or_else(|| (Ipv4Addr::LOCALHOST, 0).into());
     let listener = tokio::net::TcpListener::bind(http).await?;
     let cluster = start(&arguments)?;
     let manager = cluster.delta_manager("/")?;
     let sessions = SessionLayer::new(&manager);
     manager.ready().await;
-    println!("ready http={} receiver={}", listener.local_addr()?, cluster.receiver_address());
+    println!(
+        "ready http={} receiver={}",
+        listener.local_addr()?,
+        cluster.receiver_address()
+    );
 
-    let node = Arc::new(Node { arguments, cluster: cluster.clone(), manager });
+    let node = Arc::new(Node {
+        arguments,
+        cluster: cluster.clone(),
+        manager,
+    });
     let app = Router::new()
         .route("/", get(async || Html(include_str!("page.html"))))
         .route("/api/state", get(state))
@@ -96,7 +110,11 @@ fn start(arguments: &NodeArguments) -> Result<Cluster, Box<dyn Error>> {
         .jvm_route(&arguments.name)
         .domain(&arguments.domain)
         .channel_send_options(arguments.send_options.as_str())
-        .receiver_address(arguments.receiver.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |receiver| receiver.ip()))
+        .receiver_address(
+            arguments
+                .receiver
+                .map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |receiver| receiver.ip()),
+        )
         .background_processor_delay(Duration::from_millis(100))
         .state_dir(&arguments.state_dir);
     if let Some(receiver) = arguments.receiver {
@@ -105,10 +123,20 @@ fn start(arguments: &NodeArguments) -> Result<Cluster, Box<dyn Error>> {
     builder = match arguments.membership {
         Membership::Multicast => builder.multicast_bind(Ipv4Addr::LOCALHOST).multicast_ttl(0),
         Membership::Static => {
-            let own = arguments.members.iter().position(|member| Some(*member) == arguments.receiver);
-            let others = arguments.members.iter().enumerate().filter(|(index, _)| Some(*index) != own);
-            let others = others.map(|(index, address)| StaticMember::new(*address, unique_id(index)));
-            builder.unique_id(unique_id(own.unwrap_or(arguments.members.len()))).static_members(others)
+            let own = arguments
+                .members
+                .iter()
+                .position(|member| Some(*member) == arguments.receiver);
+            let others = arguments
+                .members
+                .iter()
+                .enumerate()
+                .filter(|(index, _)| Some(*index) != own);
+            let others =
+                others.map(|(index, address)| StaticMember::new(*address, unique_id(index)));
+            builder
+                .unique_id(unique_id(own.unwrap_or(arguments.members.len())))
+                .static_members(others)
         }
     };
     Ok(builder.start()?)
@@ -155,32 +183,43 @@ async fn state(State(node): State<Arc<Node>>, session: Session) -> Result<Json<V
     Ok(Json(node.describe(&session)?))
 }
 
-async fn add(State(node): State<Arc<Node>>, Query(Item { item }): Query<Item>, session: Session) -> Result<Json<Value>, Failure> {
-    let mut cart: Cart = session.get(CART)?.unwrap_or_default();
+async fn add(
+    State(node): State<Arc<Node>>,
+    Query(Item { item }): Query<Item>,
+    session: Session,
+) -> Result<Json<Value>, Failure> {
+    let mut cart: Cart = fetch::<Cart>(&session, CART)?.unwrap_or_default();
     if item.len() > GOODS_MAX || (cart.len() >= GOODS_MAX && !cart.contains_key(&item)) {
         return Err(Failure::TooMuch);
     }
     let count = cart.entry(item).or_default();
     *count = count.saturating_add(1);
-    session.insert(CART, &cart)?;
+    insert(&session, CART, &cart)?;
     click(&session)?;
     Ok(Json(node.describe(&session)?))
 }
 
-async fn remove(State(node): State<Arc<Node>>, Query(Item { item }): Query<Item>, session: Session) -> Result<Json<Value>, Failure> {
-    let mut cart: Cart = session.get(CART)?.unwrap_or_default();
+async fn remove(
+    State(node): State<Arc<Node>>,
+    Query(Item { item }): Query<Item>,
+    session: Session,
+) -> Result<Json<Value>, Failure> {
+    let mut cart: Cart = fetch::<Cart>(&session, CART)?.unwrap_or_default();
     match cart.get_mut(&item) {
         Some(count) if *count > 1 => *count -= 1,
         _ => {
             cart.remove(&item);
         }
     }
-    session.insert(CART, &cart)?;
+    insert(&session, CART, &cart)?;
     click(&session)?;
     Ok(Json(node.describe(&session)?))
 }
 
-async fn count(Query(Count { max }): Query<Count>, session: Session) -> Result<Json<Value>, Failure> {
+async fn count(
+    Query(Count { max }): Query<Count>,
+    session: Session,
+) -> Result<Json<Value>, Failure> {
     let clicks = click(&session)?;
     if let Some(seconds) = max {
         session.set_max_inactive_interval(seconds)?;
@@ -188,18 +227,28 @@ async fn count(Query(Count { max }): Query<Count>, session: Session) -> Result<J
     Ok(Json(json!({ "id": id(&session), "clicks": clicks })))
 }
 
-async fn invalidate(State(node): State<Arc<Node>>, session: Session) -> Result<Json<Value>, Failure> {
+async fn invalidate(
+    State(node): State<Arc<Node>>,
+    session: Session,
+) -> Result<Json<Value>, Failure> {
     session.invalidate()?;
     Ok(Json(node.describe(&session)?))
 }
 
 /// A session as this node has it, untouched by the look.
-async fn look(State(node): State<Arc<Node>>, Query(Look { id }): Query<Look>) -> Result<Json<Value>, Failure> {
+async fn look(
+    State(node): State<Arc<Node>>,
+    Query(Look { id }): Query<Look>,
+) -> Result<Json<Value>, Failure> {
     let id = SessionId::from(id.as_str());
     Ok(Json(match node.manager.find(&id) {
         None => Value::Null,
         Some(_) => {
-            let cart: Option<Cart> = node.manager.attribute(&id, CART)?;
+            let cart = node
+                .manager
+                .attribute(&id, CART)
+                .and_then(|b| b.as_string())
+                .and_then(|s| serde_json::from_str::<Value>(&s.to_string_lossy()).ok());
             json!({ "cart": cart })
         }
     }))
@@ -210,8 +259,10 @@ async fn members(State(node): State<Arc<Node>>) -> Json<Value> {
 }
 
 fn click(session: &Session) -> Result<u64, SessionError> {
-    let clicks = session.get::<u64>(CLICKS)?.unwrap_or(0).saturating_add(1);
-    session.insert(CLICKS, &clicks)?;
+    let clicks = fetch::<u64>(session, CLICKS)?
+        .unwrap_or(0)
+        .saturating_add(1);
+    insert(session, CLICKS, &clicks)?;
     Ok(clicks)
 }
 
@@ -223,15 +274,23 @@ impl Node {
     /// What the page shows.
     fn describe(&self, session: &Session) -> Result<Value, SessionError> {
         let exists = session.id().is_some();
-        let cart: Cart = if exists { session.get(CART)?.unwrap_or_default() } else { Cart::new() };
-        let clicks: u64 = if exists { session.get(CLICKS)?.unwrap_or(0) } else { 0 };
+        let cart: Cart = if exists {
+            fetch::<Cart>(session, CART)?.unwrap_or_default()
+        } else {
+            Cart::new()
+        };
+        let clicks: u64 = if exists {
+            fetch::<u64>(session, CLICKS)?.unwrap_or(0)
+        } else {
+            0
+        };
         Ok(json!({
             "node": self.arguments.name,
             "id": id(session),
             "cart": cart,
             "clicks": clicks,
             "members": self.members(),
-            "sessions": self.manager.session_count(),
+            "sessions": self.manager.active_sessions(),
             "membership": self.arguments.membership.as_str(),
             "sendOptions": self.cluster.channel_send_options().to_string(),
         }))
@@ -267,8 +326,36 @@ impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         let (status, why) = match self {
             Self::Session(error) => (error.status(), error.to_string()),
-            Self::TooMuch => (StatusCode::BAD_REQUEST, format!("a cart holds {GOODS_MAX} goods with names of at most {GOODS_MAX} bytes")),
+            Self::TooMuch => (
+                StatusCode::BAD_REQUEST,
+                format!("a cart holds {GOODS_MAX} goods with names of at most {GOODS_MAX} bytes"),
+            ),
         };
         (status, Json(json!({ "error": why }))).into_response()
     }
+}
+
+fn fetch<T: serde::de::DeserializeOwned>(
+    session: &Session,
+    name: &str,
+) -> Result<Option<T>, SessionError> {
+    Ok(session
+        .get_bytes(name)?
+        .and_then(|b| b.as_string())
+        .and_then(|s| serde_json::from_str(&s.to_string_lossy()).ok()))
+}
+fn insert<T: serde::Serialize>(
+    session: &Session,
+    name: &str,
+    value: &T,
+) -> Result<(), SessionError> {
+    session
+        .set_bytes(
+            name,
+            serde_json::to_string(value)
+                .unwrap_or_default()
+                .as_str()
+                .into(),
+        )
+        .map(|_| ())
 }

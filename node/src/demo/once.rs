@@ -21,10 +21,19 @@ const CLIENTS: usize = 16;
 const SPELL: Duration = Duration::from_secs(1);
 
 /// Plays everything; success only if every step held.
-pub(crate) async fn play(supervisor: Arc<Supervisor>, plan: &Plan) -> Result<ExitCode, Box<dyn Error>> {
-    println!("Membership by {}, send options {}.", plan.membership, plan.send_options);
+pub(crate) async fn play(
+    supervisor: Arc<Supervisor>,
+    plan: &Plan,
+) -> Result<ExitCode, Box<dyn Error>> {
+    println!(
+        "Membership by {}, send options {}.",
+        plan.membership, plan.send_options
+    );
     let mut play = Play {
-        stage: Stage { supervisor, client: Client::new() },
+        stage: Stage {
+            supervisor,
+            client: Client::new(),
+        },
         failed: 0,
     };
     play.nine_steps().await;
@@ -102,14 +111,24 @@ impl Play {
         let load = Load::start(CLIENTS, address);
         for (index, name) in super::NAMES.into_iter().enumerate() {
             let result = self.stage.kill_under_load(name, &load, &front).await;
-            self.step(&format!("{} {name} is killed under load", index + 11), result);
+            self.step(
+                &format!("{} {name} is killed under load", index + 11),
+                result,
+            );
         }
         let result = load.stop().await.and_then(|seen| {
             let figures = format!(
                 "{CLIENTS} clients, {} clicks answered, {} by another node, {} unanswered, {} lost",
-                seen.answered, front.failovers(), seen.failed, seen.lost,
+                seen.answered,
+                front.failovers(),
+                seen.failed,
+                seen.lost,
             );
-            if seen.lost == 0 && seen.failed == 0 { Ok(figures) } else { Err(figures) }
+            if seen.lost == 0 && seen.failed == 0 {
+                Ok(figures)
+            } else {
+                Err(figures)
+            }
         });
         self.step("14 nothing that was answered is lost", result);
         serving.abort();
@@ -137,7 +156,10 @@ impl Stage {
     }
 
     async fn session_is_created(&mut self, on: &str, other: &str) -> Result<String, Failure> {
-        let answer = self.client.post(self.http(on)?, "/api/cart/add?item=apple").await?;
+        let answer = self
+            .client
+            .post(self.http(on)?, "/api/cart/add?item=apple")
+            .await?;
         let id = text(&answer, "id")?;
         if !id.ends_with(&format!(".{on}")) {
             return Err(format!("the id {id} does not end in .{on}"));
@@ -151,8 +173,13 @@ impl Stage {
     }
 
     async fn node_crashes(&mut self, name: &str, other: &str) -> Result<String, Failure> {
-        self.supervisor.kill(name).map_err(|error| error.to_string())?;
-        let waited = soon("the other node drops it", async || Ok(self.members(other).await? == 0)).await?;
+        self.supervisor
+            .kill(name)
+            .map_err(|error| error.to_string())?;
+        let waited = soon("the other node drops it", async || {
+            Ok(self.members(other).await? == 0)
+        })
+        .await?;
         Ok(format!("killed, {other} dropped it after {waited} ms"))
     }
 
@@ -162,7 +189,10 @@ impl Stage {
         let id = text(&answer, "id")?;
         let base = before.split('.').next().unwrap_or_default();
         if id != format!("{base}.{name}") || self.client.session.as_ref() != Some(&id) {
-            return Err(format!("{before} became {id}, the cookie {:?}", self.client.session));
+            return Err(format!(
+                "{before} became {id}, the cookie {:?}",
+                self.client.session
+            ));
         }
         if answer.pointer("/cart/apple") != Some(&Value::from(1)) {
             return Err(format!("the cart is {}", answer["cart"]));
@@ -196,20 +226,34 @@ impl Stage {
         let id = text(&answer, "id")?;
         let waited = self.gone(&id, [on, other]).await?;
         if waited < 1900 {
-            return Err(format!("{id} with an interval of 2 s was gone after {waited} ms"));
+            return Err(format!(
+                "{id} with an interval of 2 s was gone after {waited} ms"
+            ));
         }
-        Ok(format!("{id} with an interval of 2 s is gone from both nodes after {waited} ms"))
+        Ok(format!(
+            "{id} with an interval of 2 s is gone from both nodes after {waited} ms"
+        ))
     }
 
-    async fn kill_under_load(&mut self, name: &str, load: &Load, front: &Front) -> Result<String, Failure> {
+    async fn kill_under_load(
+        &mut self,
+        name: &str,
+        load: &Load,
+        front: &Front,
+    ) -> Result<String, Failure> {
         tokio::time::sleep(SPELL).await;
         let (before, failovers) = (load.seen(), front.failovers());
-        self.supervisor.kill(name).map_err(|error| error.to_string())?;
+        self.supervisor
+            .kill(name)
+            .map_err(|error| error.to_string())?;
         tokio::time::sleep(SPELL).await;
         let started = self.start(name).await?;
         tokio::time::sleep(SPELL).await;
         let (after, failovers) = (load.seen(), front.failovers() - failovers);
-        let (answered, failed) = (after.answered - before.answered, after.failed - before.failed);
+        let (answered, failed) = (
+            after.answered - before.answered,
+            after.failed - before.failed,
+        );
         let figures = format!(
             "{answered} clicks answered meanwhile, {failovers} by another node, {failed} unanswered, {} lost; {started}",
             after.lost - before.lost
@@ -233,7 +277,11 @@ impl Stage {
 
     /// How many other members a node sees.
     async fn members(&self, name: &str) -> Result<usize, Failure> {
-        let answer = self.client.fresh().get(self.http(name)?, "/api/members").await?;
+        let answer = self
+            .client
+            .fresh()
+            .get(self.http(name)?, "/api/members")
+            .await?;
         Ok(answer.as_array().map_or(0, Vec::len))
     }
 
@@ -244,12 +292,17 @@ impl Stage {
     }
 
     fn http(&self, name: &str) -> Result<SocketAddr, Failure> {
-        self.supervisor.http(name).ok_or_else(|| format!("{name} has not started"))
+        self.supervisor
+            .http(name)
+            .ok_or_else(|| format!("{name} has not started"))
     }
 }
 
 /// Asks until the answer is yes; how many milliseconds that took.
-async fn soon(what: &str, mut holds: impl AsyncFnMut() -> Result<bool, Failure>) -> Result<u128, Failure> {
+async fn soon(
+    what: &str,
+    mut holds: impl AsyncFnMut() -> Result<bool, Failure>,
+) -> Result<u128, Failure> {
     let began = Instant::now();
     loop {
         if holds().await? {
@@ -264,5 +317,7 @@ async fn soon(what: &str, mut holds: impl AsyncFnMut() -> Result<bool, Failure>)
 
 fn text(answer: &Value, key: &str) -> Result<String, Failure> {
     let found = answer.get(key).and_then(Value::as_str);
-    found.map(str::to_owned).ok_or_else(|| format!("no {key} in {answer}"))
+    found
+        .map(str::to_owned)
+        .ok_or_else(|| format!("no {key} in {answer}"))
 }

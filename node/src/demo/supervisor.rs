@@ -270,7 +270,10 @@ mod tests {
         let addresses = parse_ready("ready http=127.0.0.1:9001 receiver=127.0.0.1:4000");
         let (http, receiver) = addresses.expect("a ready line");
         assert_eq!((http.port(), receiver.port()), (9001, 4000));
-        assert_eq!(parse_ready("ready http=127.0.0.1 receiver=127.0.0.1:4000"), None);
+        assert_eq!(
+            parse_ready("ready http=127.0.0.1 receiver=127.0.0.1:4000"),
+            None
+        );
         assert_eq!(parse_ready("starting"), None);
     }
 }
