@@ -1,0 +1,7 @@
+//! Clusters of two and three nodes over real sockets on loopback.
+
+mod support;
+
+mod membership;
+mod sessions;
+mod start_errors;
