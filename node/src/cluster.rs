@@ -21,6 +21,7 @@ use crate::delta_manager::DeltaManager;
 use crate::error::{ConfigError, ContextError, StartError};
 use crate::event::Events;
 use crate::incarnation::{self, Incarnation};
+use crate::messages::Messages;
 use crate::notices::Notices;
 
 /// A running cluster node. Clones are handles to the same one, for any thread and any task.
@@ -248,11 +249,13 @@ impl Cluster {
                 Destination::All => To::All,
                 Destination::Members(members) => {
                     for member in members {
-                        let index = engine.channel().find(member);
-                        found
-                            .push(index.ok_or_else(|| {
-                                SendError::NoSuchMember(Box::new(member.clone()))
-                            })?);
+                        let channel = engine.channel();
+                        // A static member that is gone is still known, but cannot be reached.
+                        let index = channel
+                            .find(member)
+                            .filter(|index| channel.is_member(*index));
+                        let gone = || SendError::NoSuchMember(Box::new(member.clone()));
+                        found.push(index.ok_or_else(gone)?);
                     }
                     To::Members(&found)
                 }
@@ -264,6 +267,16 @@ impl Cluster {
             let acknowledged = options.ack_policy() != AckPolicy::Never;
             Ok(acknowledged.then(|| self.inner.notices.deliveries.expect(id)))
         })
+    }
+
+    /// Messages that others send with [`send`](Self::send) from now on, at most `max` waiting. A later call takes over
+    /// from an earlier one.
+    pub fn messages(&self, max: usize) -> Messages {
+        let (messages, take) = Messages::channel(max);
+        self.inner
+            .handle
+            .with(|engine, _| engine.set_byte_listener(take));
+        messages
     }
 
     /// Says goodbye, gives queued messages the stop timeout to leave, and stops. Later calls return at once.

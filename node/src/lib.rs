@@ -49,6 +49,7 @@ mod delta_manager;
 mod error;
 mod event;
 mod incarnation;
+mod messages;
 mod notices;
 mod quota;
 mod settings;
@@ -71,6 +72,7 @@ pub use folkmoot_core::session::{
 };
 pub use folkmoot_core::wire::{Member, SendOptions, UniqueId};
 pub use folkmoot_mio::{BindError, DriverStats};
+pub use messages::{Message, Messages};
 pub use settings::SendOptionsSetting;
 pub use web::cookie::{CookieConfig, SameSite};
 pub use web::{Session, SessionError, SessionLayer, SessionLayerStats};

@@ -1,7 +1,9 @@
 //! The managers as the channel's listener: `ClusterSessionListener`.
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
+use core::fmt;
 
 use hashbrown::HashMap;
 
@@ -22,7 +24,7 @@ use crate::time::Instant;
 pub struct ClusterStats {
     /// Session messages received.
     pub session_messages: u64,
-    /// Byte messages received, which no manager takes.
+    /// Byte messages received, which no manager takes: they are the application's own.
     pub byte_messages: u64,
     /// Java objects received that are no session messages, or could not be read.
     pub not_accepted: u64,
@@ -49,6 +51,17 @@ pub(crate) struct Managers {
     /// When a message or an event has left something to be done; a time in the past for at once.
     pub(crate) due: Option<Instant>,
     skews: Skews,
+    /// Who takes byte messages.
+    pub(crate) byte_listener: Option<ByteListener>,
+}
+
+/// What takes messages of the application's own.
+pub(crate) struct ByteListener(pub(crate) Box<dyn FnMut(&Inbound<'_>) -> Verdict + Send>);
+
+impl fmt::Debug for ByteListener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ByteListener")
+    }
 }
 
 impl Managers {
@@ -63,6 +76,7 @@ impl Managers {
             unix_ms: 0,
             due: None,
             skews: Skews::default(),
+            byte_listener: None,
         }
     }
 
@@ -287,7 +301,10 @@ impl ChannelListener for Managers {
     fn message_received(&mut self, now: Instant, message: &Inbound<'_>) -> Verdict {
         if message.options.contains(SendOptions::BYTE_MESSAGE) {
             self.stats.byte_messages = self.stats.byte_messages.wrapping_add(1);
-            return Verdict::Processed;
+            return match &mut self.byte_listener {
+                Some(ByteListener(listen)) => listen(message),
+                None => Verdict::Processed,
+            };
         }
         if let Some(member) = message.from {
             let ahead = i64::try_from(message.timestamp_ms)

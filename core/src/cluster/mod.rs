@@ -9,6 +9,7 @@ mod config;
 mod event;
 mod listener;
 
+use alloc::boxed::Box;
 use alloc::string::ToString;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
@@ -17,9 +18,9 @@ pub use config::{ClusterConfig, ClusterError};
 pub(crate) use event::Events;
 pub use event::{AttributeChange, ClusterEvent, ExpiryCause, Origin, Refusal};
 pub use listener::ClusterStats;
-use listener::Managers;
+use listener::{ByteListener, Managers};
 
-use crate::channel::{Channel, ChannelEvent, MemberIndex};
+use crate::channel::{Channel, ChannelEvent, Inbound, MemberIndex, Verdict};
 use crate::engine::{ConnId, Engine, Gather, Input, Output};
 use crate::java::JavaString;
 use crate::session::{Cx, DeltaManager, DeltaManagerConfig, Out, manager_name};
@@ -154,6 +155,15 @@ impl Cluster {
     /// The channel, for messages of the application's own. Sessions do not go this way.
     pub const fn channel_mut(&mut self) -> &mut Channel {
         &mut self.channel
+    }
+
+    /// Who takes byte messages, the application's own; its verdict is the acknowledgement of those that are sent
+    /// synchronously. Without a listener they are counted and acknowledged. It must not block.
+    pub fn set_byte_listener(
+        &mut self,
+        listener: impl FnMut(&Inbound<'_>) -> Verdict + Send + 'static,
+    ) {
+        self.managers.byte_listener = Some(ByteListener(Box::new(listener)));
     }
 
     /// What the cluster was told.

@@ -10,7 +10,10 @@ const MODES: [u32; 2] = [8, 6];
 fn is_session_id(id: &str, route: &str) -> bool {
     let digits = id.strip_suffix(route).and_then(|id| id.strip_suffix('.'));
     digits.is_some_and(|digits| {
-        digits.len() == 32 && digits.bytes().all(|digit| digit.is_ascii_digit() || (b'A'..=b'F').contains(&digit))
+        digits.len() == 32
+            && digits
+                .bytes()
+                .all(|digit| digit.is_ascii_digit() || (b'A'..=b'F').contains(&digit))
     })
 }
 
@@ -22,7 +25,10 @@ async fn a_session_outlives_the_node_that_made_it() {
         let id = told.expect("a cookie");
         assert!(is_session_id(&id, "n1"), "{id}");
         for node in &nodes {
-            until("the session is everywhere", || node.attributes(&id).is_some_and(|all| all == ["cart=apple"]));
+            until("the session is everywhere", || {
+                node.attributes(&id)
+                    .is_some_and(|all| all == ["cart=apple"])
+            });
         }
         let first = nodes.remove(0);
         first.cluster.shutdown().await;
@@ -34,7 +40,9 @@ async fn a_session_outlives_the_node_that_made_it() {
         assert_eq!(text, "apple");
         let moved = told.expect("a new cookie");
         assert_eq!(moved, id.replace(".n1", ".n2"));
-        until("renamed on the other", || nodes[1].attributes(&moved).is_some());
+        until("renamed on the other", || {
+            nodes[1].attributes(&moved).is_some()
+        });
         assert!(nodes[1].attributes(&id).is_none());
 
         // A request that was on its way with the old cookie finds it, too.
@@ -70,13 +78,18 @@ async fn what_ends_or_renames_a_session_does_so_everywhere() {
         let changed = told.expect("a new cookie");
         assert_eq!(text, changed);
         assert!(is_session_id(&changed, "n1") && changed != id, "{changed}");
-        until("renamed", || nodes[1].attributes(&changed) == Some(vec!["k=v".to_owned()]));
+        until("renamed", || {
+            nodes[1].attributes(&changed) == Some(vec!["k=v".to_owned()])
+        });
         assert!(nodes[1].attributes(&id).is_none());
 
         assert_eq!(nodes[0].ask("/invalidate", Some(&changed)).await.1, "true");
         assert_eq!(nodes[0].manager.active_sessions(), 0);
         until("gone", || nodes[1].manager.active_sessions() == 0);
-        assert_eq!(nodes[0].ask("/get/k", Some(&changed)).await, (None, "none".to_owned()));
+        assert_eq!(
+            nodes[0].ask("/get/k", Some(&changed)).await,
+            (None, "none".to_owned())
+        );
     }
 }
 
@@ -89,14 +102,29 @@ async fn a_joining_node_gets_the_sessions_there_are() {
         assert_eq!(alone.result, TransferResult::NoMembers);
         let mut ids = Vec::new();
         for number in 0..200 {
-            ids.push(first.ask(&format!("/set/number/{number}"), None).await.0.expect("a cookie"));
+            ids.push(
+                first
+                    .ask(&format!("/set/number/{number}"), None)
+                    .await
+                    .0
+                    .expect("a cookie"),
+            );
         }
         let second = plan.start(2, options);
         let transfer = second.manager.ready().await.expect("ready");
-        assert_eq!((transfer.result, transfer.sessions), (TransferResult::Complete, 200));
-        assert_eq!(transfer.from.map(|member| member.unique_id), Some(first.cluster.local_member().unique_id));
+        assert_eq!(
+            (transfer.result, transfer.sessions),
+            (TransferResult::Complete, 200)
+        );
+        assert_eq!(
+            transfer.from.map(|member| member.unique_id),
+            Some(first.cluster.local_member().unique_id)
+        );
         for (number, id) in ids.iter().enumerate() {
-            assert_eq!(second.attributes(id), Some(vec![format!("number={number}")]));
+            assert_eq!(
+                second.attributes(id),
+                Some(vec![format!("number={number}")])
+            );
         }
     }
 }
@@ -110,10 +138,15 @@ async fn overlapping_requests_on_two_nodes_both_keep_their_attributes() {
     for number in 0..100 {
         let paths = [format!("/set/a{number}/x"), format!("/set/b{number}/x")];
         // Both on one node, at the same time.
-        let (one, other) = tokio::join!(nodes[0].ask(&paths[0], Some(&id)), nodes[0].ask(&paths[1], Some(&id)));
+        let (one, other) = tokio::join!(
+            nodes[0].ask(&paths[0], Some(&id)),
+            nodes[0].ask(&paths[1], Some(&id))
+        );
         assert_eq!((one.1.as_str(), other.1.as_str()), ("set", "set"));
     }
-    until("all of them on the other", || nodes[1].attributes(&id).is_some_and(|all| all.len() == 201));
+    until("all of them on the other", || {
+        nodes[1].attributes(&id).is_some_and(|all| all.len() == 201)
+    });
 }
 
 #[tokio::test]
@@ -122,7 +155,9 @@ async fn a_failed_response_is_replicated_all_the_same() {
     let (status, told, _) = nodes[0].answer("/error", None).await;
     assert_eq!(status.as_u16(), 500);
     let id = told.expect("a cookie");
-    until("replicated", || nodes[1].attributes(&id).is_some_and(|all| all == ["k=v"]));
+    until("replicated", || {
+        nodes[1].attributes(&id).is_some_and(|all| all == ["k=v"])
+    });
 }
 
 #[tokio::test]
@@ -130,25 +165,48 @@ async fn subscribers_hear_what_other_nodes_do_to_sessions() {
     let nodes = Plan::of(2).start_all(8);
     let mut events = nodes[1].cluster.subscribe();
     let id = nodes[0].ask("/set/k/v", None).await.0.expect("a cookie");
-    let changed = nodes[0].ask("/changeid", Some(&id)).await.0.expect("a cookie");
+    let changed = nodes[0]
+        .ask("/changeid", Some(&id))
+        .await
+        .0
+        .expect("a cookie");
     nodes[0].ask("/invalidate", Some(&changed)).await;
     let mut heard = Vec::new();
     while heard.len() < 3 {
         match events.recv().await.expect("an event") {
-            Event::SessionCreated { id, remote: true, .. } => heard.push(format!("created {id}")),
-            Event::SessionIdChanged { old, new, remote: true, .. } => heard.push(format!("renamed {old} {new}")),
-            Event::SessionExpired { id, remote: true, .. } => heard.push(format!("expired {id}")),
+            Event::SessionCreated {
+                id, remote: true, ..
+            } => heard.push(format!("created {id}")),
+            Event::SessionIdChanged {
+                old,
+                new,
+                remote: true,
+                ..
+            } => heard.push(format!("renamed {old} {new}")),
+            Event::SessionExpired {
+                id, remote: true, ..
+            } => heard.push(format!("expired {id}")),
             other => panic!("{other:?}"),
         }
     }
-    assert_eq!(heard, [format!("created {id}"), format!("renamed {id} {changed}"), format!("expired {changed}")]);
+    assert_eq!(
+        heard,
+        [
+            format!("created {id}"),
+            format!("renamed {id} {changed}"),
+            format!("expired {changed}")
+        ]
+    );
 }
 
 #[tokio::test]
 async fn two_applications_of_one_node_keep_their_sessions_apart() {
     let plan = Plan::of(2);
     let nodes = plan.start_all(8);
-    let shops: Vec<_> = nodes.iter().map(|node| node.cluster.delta_manager("/shop").expect("another path")).collect();
+    let shops: Vec<_> = nodes
+        .iter()
+        .map(|node| node.cluster.delta_manager("/shop").expect("another path"))
+        .collect();
     for shop in &shops {
         shop.wait_ready(PATIENCE).expect("ready");
     }
@@ -157,5 +215,8 @@ async fn two_applications_of_one_node_keep_their_sessions_apart() {
     shops[0].request_completed(&id).expect("sent");
     shops[0].end_access(&id);
     until("replicated", || shops[1].attribute(&id, "k").is_some());
-    assert_eq!(nodes[0].manager.active_sessions() + nodes[1].manager.active_sessions(), 0);
+    assert_eq!(
+        nodes[0].manager.active_sessions() + nodes[1].manager.active_sessions(),
+        0
+    );
 }

@@ -59,18 +59,35 @@ fn a_configuration_that_cannot_work_says_what_to_change() {
 #[test]
 fn a_range_of_taken_ports_is_named() {
     let ip = address();
-    let _taken: Vec<TcpListener> = (4000..4003).map(|port| TcpListener::bind((ip, port)).expect("free")).collect();
-    let start = |ports| alone().receiver_address(ip).receiver_port(4000).auto_bind(ports).start();
+    let _taken: Vec<TcpListener> = (4000..4003)
+        .map(|port| TcpListener::bind((ip, port)).expect("free"))
+        .collect();
+    let start = |ports| {
+        alone()
+            .receiver_address(ip)
+            .receiver_port(4000)
+            .auto_bind(ports)
+            .start()
+    };
     let error = start(3).map(drop).expect_err("all taken").to_string();
-    assert!(error.contains("from 4000 to 4002") && error.contains("raise autoBind"), "{error}");
+    assert!(
+        error.contains("from 4000 to 4002") && error.contains("raise autoBind"),
+        "{error}"
+    );
     let error = start(1).map(drop).expect_err("taken").to_string();
     assert!(error.contains("port 4000"), "{error}");
-    assert_eq!(start(4).expect("4003 is free").receiver_address().port(), 4003);
+    assert_eq!(
+        start(4).expect("4003 is free").receiver_address().port(),
+        4003
+    );
 }
 
 #[test]
 fn loopback_towards_a_multicast_group_of_the_network_is_an_error_where_there_is_one() {
-    let result = Cluster::builder().receiver_address(Ipv4Addr::LOCALHOST).receiver_port(0).start();
+    let result = Cluster::builder()
+        .receiver_address(Ipv4Addr::LOCALHOST)
+        .receiver_port(0)
+        .start();
     match result {
         // The group's traffic stays on this host, or there is no multicast at all.
         Ok(_) => {}
@@ -94,12 +111,34 @@ fn a_manager_that_cannot_be_is_refused() {
         ("/a#b",    "such as /shop"),
     ];
     for (path, advice) in cases {
-        let error = cluster.delta_manager(path).map(drop).expect_err(path).to_string();
+        let error = cluster
+            .delta_manager(path)
+            .map(drop)
+            .expect_err(path)
+            .to_string();
         assert!(error.contains(advice), "{path}: {error}");
     }
-    let config = DeltaManagerConfig { process_expires_frequency: 0, ..DeltaManagerConfig::default() };
-    let error = cluster.delta_manager_with("/other", config).map(drop).expect_err("0");
-    assert!(matches!(error, ContextError::OutOfRange("process_expires_frequency", _)), "{error}");
+    let config = DeltaManagerConfig {
+        process_expires_frequency: 0,
+        ..DeltaManagerConfig::default()
+    };
+    let error = cluster
+        .delta_manager_with("/other", config)
+        .map(drop)
+        .expect_err("0");
+    assert!(
+        matches!(
+            error,
+            ContextError::OutOfRange("process_expires_frequency", _)
+        ),
+        "{error}"
+    );
     cluster.shutdown_blocking();
-    assert_eq!(cluster.delta_manager("/late").map(drop).expect_err("stopped"), ContextError::Stopped);
+    assert_eq!(
+        cluster
+            .delta_manager("/late")
+            .map(drop)
+            .expect_err("stopped"),
+        ContextError::Stopped
+    );
 }

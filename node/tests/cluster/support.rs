@@ -10,7 +10,8 @@ use axum::extract::{Path, Request};
 use axum::routing::get;
 use folkmoot::java::JavaBytes;
 use folkmoot::{
-    Cluster, ClusterBuilder, DeltaManager, Session, SessionError, SessionLayer, StaticMember, UniqueId,
+    Cluster, ClusterBuilder, DeltaManager, Session, SessionError, SessionLayer, StaticMember,
+    UniqueId,
 };
 use http::header::{COOKIE, SET_COOKIE};
 use http::{Response, StatusCode};
@@ -46,7 +47,9 @@ pub struct Plan {
 impl Plan {
     pub fn of(nodes: u8) -> Self {
         let member = |number| StaticMember::new((address(), 4000).into(), unique_id(number));
-        Self { members: (1..=nodes).map(member).collect() }
+        Self {
+            members: (1..=nodes).map(member).collect(),
+        }
     }
 
     /// Configuration of the node `number`, from 1.
@@ -64,13 +67,20 @@ impl Plan {
     }
 
     pub fn start(&self, number: u8, options: u32) -> Node {
-        let cluster = self.builder(number).channel_send_options(options).start().expect("a free address");
+        let cluster = self
+            .builder(number)
+            .channel_send_options(options)
+            .start()
+            .expect("a free address");
         Node::on(cluster)
     }
 
     /// All nodes, each one ready and each knowing all others.
     pub fn start_all(&self, options: u32) -> Vec<Node> {
-        let all: Vec<Node> = (1..).take(self.members.len()).map(|number| self.start(number, options)).collect();
+        let all: Vec<Node> = (1..)
+            .take(self.members.len())
+            .map(|number| self.start(number, options))
+            .collect();
         for node in &all {
             node.await_members(all.len() - 1);
             node.manager.wait_ready(PATIENCE).expect("ready");
@@ -81,9 +91,15 @@ impl Plan {
 
 impl Node {
     pub fn on(cluster: Cluster) -> Self {
-        let manager = cluster.delta_manager("/").expect("the first manager of this path");
+        let manager = cluster
+            .delta_manager("/")
+            .expect("the first manager of this path");
         let router = application().layer(SessionLayer::new(&manager));
-        Self { cluster, manager, router }
+        Self {
+            cluster,
+            manager,
+            router,
+        }
     }
 
     pub fn await_members(&self, count: usize) {
@@ -97,15 +113,26 @@ impl Node {
         (told, text)
     }
 
-    pub async fn answer(&self, path: &str, cookie: Option<&str>) -> (StatusCode, Option<String>, String) {
+    pub async fn answer(
+        &self,
+        path: &str,
+        cookie: Option<&str>,
+    ) -> (StatusCode, Option<String>, String) {
         let mut request = Request::builder().uri(path);
         if let Some(id) = cookie {
             request = request.header(COOKIE, format!("JSESSIONID={id}"));
         }
-        let response = self.router.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+        let response = self
+            .router
+            .clone()
+            .oneshot(request.body(Body::empty()).unwrap())
+            .await
+            .unwrap();
         let told = told(&response);
         let status = response.status();
-        let body = axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap();
+        let body = axum::body::to_bytes(response.into_body(), 1 << 20)
+            .await
+            .unwrap();
         (status, told, String::from_utf8(body.to_vec()).unwrap())
     }
 
@@ -138,30 +165,47 @@ pub fn until(what: &str, done: impl Fn() -> bool) {
 fn application() -> Router {
     let text = |value: Option<JavaBytes>| {
         let text = value.and_then(|value| value.as_string());
-        text.map_or("none".to_owned(), |text| text.to_string_lossy().into_owned())
+        text.map_or("none".to_owned(), |text| {
+            text.to_string_lossy().into_owned()
+        })
     };
     Router::new()
         .route(
             "/set/{name}/{value}",
-            get(async |session: Session, Path((name, value)): Path<(String, String)>| {
-                session.set_bytes(&name, JavaBytes::from(value)).map(|_| "set")
-            }),
+            get(
+                async |session: Session, Path((name, value)): Path<(String, String)>| {
+                    session
+                        .set_bytes(&name, JavaBytes::from(value))
+                        .map(|_| "set")
+                },
+            ),
         )
         .route(
             "/get/{name}",
-            get(async move |session: Session, Path(name): Path<String>| session.get_bytes(&name).map(text)),
+            get(async move |session: Session, Path(name): Path<String>| {
+                session.get_bytes(&name).map(text)
+            }),
         )
         .route("/idle", get(async || "idle"))
-        .route("/invalidate", get(async |session: Session| session.invalidate().map(|was| was.to_string())))
-        .route("/changeid", get(async |session: Session| session.change_id().map(|id| id.to_string())))
+        .route(
+            "/invalidate",
+            get(async |session: Session| session.invalidate().map(|was| was.to_string())),
+        )
+        .route(
+            "/changeid",
+            get(async |session: Session| session.change_id().map(|id| id.to_string())),
+        )
         .route(
             "/expire-in/{seconds}",
             get(async |session: Session, Path(seconds): Path<i32>| {
                 session.set_max_inactive_interval(seconds).map(|()| "set")
             }),
         )
-        .route("/error", get(async |session: Session| -> Result<(), SessionError> {
-            session.set_bytes("k", JavaBytes::from("v"))?;
-            Err(SessionError::Invalidated)
-        }))
+        .route(
+            "/error",
+            get(async |session: Session| -> Result<(), SessionError> {
+                session.set_bytes("k", JavaBytes::from("v"))?;
+                Err(SessionError::Invalidated)
+            }),
+        )
 }
