@@ -8,6 +8,7 @@
 //!   `writeExternal` methods do.
 //! - [`Graph`] is a whole stream as nodes, to look into, to change and to build.
 
+mod big_integer;
 mod build;
 mod bytes;
 mod catalogue;
@@ -18,6 +19,7 @@ mod encode;
 mod error;
 mod graph;
 mod irregular;
+mod jdk;
 mod limits;
 mod object;
 mod parse;
@@ -28,11 +30,13 @@ mod table;
 mod token;
 mod writer;
 
+pub use self::big_integer::{BigInteger, NoInteger};
 pub use self::build::{Boxed, Part};
 pub use self::bytes::{JavaBytes, STREAM_HEADER};
 pub use self::descriptor::{ClassDescriptor, ClassRegistry, FieldDescriptor};
 pub use self::error::{JavaError, JavaErrorKind, Next};
 pub use self::graph::{BlockData, Content, Graph, NodeId, NodeKind, Slot};
+pub use self::jdk::Collection;
 pub use self::limits::Limits;
 pub use self::object::{FieldError, FieldOf, FieldValue};
 pub use self::reader::ObjectInput;
