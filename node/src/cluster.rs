@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use folkmoot_core::channel::{Channel, ChannelStats, Lane, MemberIndex, To};
 pub(crate) use folkmoot_core::cluster::Cluster as Engine;
-use folkmoot_core::cluster::ClusterConfig;
+use folkmoot_core::cluster::{ClusterConfig, ClusterStats};
 use folkmoot_core::session::DeltaManagerConfig;
 use folkmoot_core::time::Instant;
 use folkmoot_core::wire::{AckPolicy, Member, SendOptions, UniqueId};
@@ -177,6 +177,11 @@ impl Cluster {
         self.inner
             .handle
             .inspect(|engine| *engine.channel().stats())
+    }
+
+    /// Counters of the session messages that came, and of those that no manager took.
+    pub fn session_message_stats(&self) -> ClusterStats {
+        self.inner.handle.inspect(|engine| engine.stats())
     }
 
     /// Counters of the driver: system calls, bytes, connections.

@@ -65,6 +65,7 @@ pub use event::{Event, Events, EventsError, StateTransfer};
 pub use folkmoot_core::channel::{
     ChannelStats, FailureDetectorConfig, FaultCause, Limits, ReceiverConfig, SenderConfig,
 };
+pub use folkmoot_core::cluster::ClusterStats;
 pub use folkmoot_core::java;
 pub use folkmoot_core::membership::StaticMember;
 pub use folkmoot_core::session::{

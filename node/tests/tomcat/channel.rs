@@ -15,7 +15,7 @@ use folkmoot_mio::{Config, Handle, MulticastSocket, bind};
 use crate::support::client::Client;
 use crate::support::cluster::{Cluster, Membership, Setup};
 use crate::support::probe::Kind::Tomcat;
-use crate::support::session_message::{EVT_SESSION_CREATED, session_message};
+use crate::support::session_message::{EVT_SESSION_CREATED, session_message, unshared};
 use crate::support::wait::{SOON, until};
 
 scenarios! {
@@ -52,7 +52,13 @@ fn takes_and_sends(name: &str, membership: Membership) {
     // To the Tomcat, with every way to be answered.
     for options in [0, 2, 6, 8, 10, 14] {
         let id = format!("{options:032X}.n2");
-        let created = session_message(EVT_SESSION_CREATED, "localhost#", &id, b"");
+        // A Tomcat takes a stream in which nothing is shared, too.
+        let write = if options == 0 {
+            unshared
+        } else {
+            session_message
+        };
+        let created = write(EVT_SESSION_CREATED, "localhost#", &id, b"");
         let options = SendOptions::from_bits(options);
         let sent = ours.handle.with(|engine, now| {
             engine

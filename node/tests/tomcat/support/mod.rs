@@ -20,7 +20,7 @@ macro_rules! scenarios {
             #[test]
             fn $name() {
                 let name = concat!(module_path!(), "::", stringify!($name));
-                let name = name.strip_prefix("tomcat::").unwrap_or(name);
+                let name = name.split_once("::").map_or(name, |(_, rest)| rest);
                 crate::support::namespace::run(name, move || {
                     let $directory: &str = name;
                     $body

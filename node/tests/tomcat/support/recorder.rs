@@ -129,26 +129,49 @@ fn sized<'a>(data: &mut &'a [u8]) -> &'a [u8] {
 
 /// A member block: the whole of a heartbeat, and the address in a message.
 pub(crate) fn member(address: SocketAddr, alive_ms: i64, command: &[u8]) -> Vec<u8> {
+    let SocketAddr::V4(ip) = address else {
+        panic!("an IPv4 address")
+    };
+    let mut id = *b"recorder\0\0\0\0\0\0\0\0";
+    id[8..12].copy_from_slice(&ip.ip().octets());
+    id[12..14].copy_from_slice(&ip.port().to_be_bytes());
+    member_of(address, alive_ms, command, b"", id)
+}
+
+/// The same with a domain and a unique id of its own.
+pub(crate) fn member_of(
+    address: SocketAddr,
+    alive_ms: i64,
+    command: &[u8],
+    domain: &[u8],
+    unique_id: [u8; 16],
+) -> Vec<u8> {
     let SocketAddr::V4(address) = address else {
         panic!("an IPv4 address")
     };
-    let host = address.ip().octets();
     let mut body = Vec::new();
     body.extend(alive_ms.to_be_bytes());
     body.extend(i32::from(address.port()).to_be_bytes());
     body.extend((-1_i32).to_be_bytes());
     body.extend((-1_i32).to_be_bytes());
     body.push(4);
-    body.extend(host);
-    body.extend((command.len() as u32).to_be_bytes());
-    body.extend(command);
-    body.extend(0_u32.to_be_bytes());
-    body.extend(*b"recorder");
-    body.extend(host);
-    body.extend(u32::from(address.port()).to_be_bytes());
+    body.extend(address.ip().octets());
+    for field in [command, domain] {
+        body.extend(
+            u32::try_from(field.len())
+                .expect("a short field")
+                .to_be_bytes(),
+        );
+        body.extend(field);
+    }
+    body.extend(unique_id);
     body.extend(0_u32.to_be_bytes());
     let mut block = b"TRIBES-B\x01\x00".to_vec();
-    block.extend((body.len() as u32).to_be_bytes());
+    block.extend(
+        u32::try_from(body.len())
+            .expect("a short block")
+            .to_be_bytes(),
+    );
     block.extend(body);
     block.extend(b"TRIBES-E\x01\x00");
     block

@@ -5,6 +5,18 @@ pub(crate) const EVT_SESSION_CREATED: i32 = 1;
 
 /// A `SessionMessageImpl` as Tomcat writes it.
 pub(crate) fn session_message(event: i32, context: &str, id: &str, payload: &[u8]) -> Vec<u8> {
+    written(event, context, id, payload, true)
+}
+
+/// The same in which nothing is shared, as a writer other than Java might write it.
+pub(crate) fn unshared(event: i32, context: &str, id: &str, payload: &[u8]) -> Vec<u8> {
+    written(event, context, id, payload, false)
+}
+
+/// Stands for the second and third time that the signature of a string is written.
+const SHARED: &str = "shared";
+
+fn written(event: i32, context: &str, id: &str, payload: &[u8], shared: bool) -> Vec<u8> {
     let mut out = b"\xac\xed\x00\x05s".to_vec();
     class(
         &mut out,
@@ -19,13 +31,16 @@ pub(crate) fn session_message(event: i32, context: &str, id: &str, payload: &[u8
         (b'Z', "timestampSet", ""),
         (b'L', "mContextName", "Ljava/lang/String;"),
         (b'[', "mSession", "[B"),
-        (b'L', "mSessionID", "Ljava/lang/String;"),
-        (b'L', "uniqueId", "Ljava/lang/String;"),
+        (b'L', "mSessionID", SHARED),
+        (b'L', "uniqueId", SHARED),
     ] {
         out.push(code);
         utf(&mut out, name);
-        if !signature.is_empty() {
-            string(&mut out, signature);
+        match signature {
+            "" => {}
+            SHARED if shared => out.extend(b"\x71\x00\x7e\x00\x01"),
+            SHARED => string(&mut out, "Ljava/lang/String;"),
+            signature => string(&mut out, signature),
         }
     }
     out.push(0x78);
