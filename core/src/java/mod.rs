@@ -38,7 +38,7 @@ pub use self::error::{JavaError, JavaErrorKind, Next};
 pub use self::graph::{BlockData, Content, Graph, NodeId, NodeKind, Slot};
 pub use self::jdk::Collection;
 pub use self::limits::Limits;
-pub use self::object::{FieldError, FieldOf, FieldValue};
+pub use self::object::{CustomData, FieldError, FieldOf, FieldValue};
 pub use self::reader::ObjectInput;
 pub use self::string::JavaString;
 pub(crate) use self::string::is_modified_utf8;

@@ -334,8 +334,9 @@ impl Graph {
         }
     }
 
-    /// Custom data of the class `class` in the object's hierarchy.
-    pub(crate) fn custom_data(&self, node: NodeId, class: &[u8]) -> Option<CustomData<'_>> {
+    /// What the class `class` (its name in modified UTF-8) in the object's hierarchy wrote for itself: by `writeExternal`, or
+    /// by `writeObject` beside its fields. `None` if the object is no such.
+    pub fn custom_data(&self, node: NodeId, class: &[u8]) -> Option<CustomData<'_>> {
         let levels = self.levels(node);
         let level = levels.iter().find(|level| {
             self.class_number(level.class)
@@ -350,8 +351,9 @@ impl Graph {
     }
 }
 
-/// Reads the custom data of an object.
-pub(crate) struct CustomData<'g> {
+/// Reads the custom data of an object, in the order of the stream. `None` is: not that next.
+#[derive(Clone, Debug)]
+pub struct CustomData<'g> {
     graph: &'g Graph,
     items: &'g [Item],
     data: &'g [u8],
@@ -359,7 +361,7 @@ pub(crate) struct CustomData<'g> {
 
 impl CustomData<'_> {
     /// `N` bytes of block data.
-    pub(crate) fn bytes<const N: usize>(&mut self) -> Option<[u8; N]> {
+    pub fn bytes<const N: usize>(&mut self) -> Option<[u8; N]> {
         let mut bytes = [0; N];
         for byte in &mut bytes {
             while self.data.is_empty() {
@@ -376,16 +378,18 @@ impl CustomData<'_> {
         Some(bytes)
     }
 
-    pub(crate) fn i32(&mut self) -> Option<i32> {
+    /// An `int`.
+    pub fn i32(&mut self) -> Option<i32> {
         self.bytes().map(i32::from_be_bytes)
     }
 
-    pub(crate) fn i64(&mut self) -> Option<i64> {
+    /// A `long`.
+    pub fn i64(&mut self) -> Option<i64> {
         self.bytes().map(i64::from_be_bytes)
     }
 
-    /// The next object.
-    pub(crate) fn slot(&mut self) -> Option<Slot> {
+    /// The next object, where no block data is left before it.
+    pub fn slot(&mut self) -> Option<Slot> {
         if !self.data.is_empty() {
             return None;
         }

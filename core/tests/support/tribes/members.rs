@@ -1,10 +1,13 @@
 //! Member blocks: alone, in heartbeats, in Java streams, and in order.
 
+use folkmoot_core::channel::ChannelConfig;
+use folkmoot_core::engine::{Input, Target};
 use folkmoot_core::wire::datagram::DatagramContent;
-use folkmoot_core::wire::member::{self, MemberBlock};
+use folkmoot_core::wire::member::{MemberBlock, set_alive};
 use folkmoot_core::wire::{Member, UniqueId};
 
 use super::OK;
+use super::node::{Node, PEER};
 use crate::support::json::Json;
 use crate::support::vector::{Vector, int};
 use crate::support::{Checked, hex, same, same_bytes};
@@ -29,11 +32,34 @@ fn in_a_datagram(vector: &Vector, leaves: bool) -> Checked {
         Ok(DatagramContent::Heartbeat(block)) => same("leaves", block.is_shutdown(), leaves)?,
         other => return Err(format!("not a heartbeat: {other:?}")),
     }
-    block(vector)
+    block(vector)?;
+    said(vector, leaves)?;
+    OK
+}
+
+/// Has a channel that is this member say it: the same datagram, but for the time it has lived.
+fn said(vector: &Vector, leaves: bool) -> Result<(), String> {
+    let wanted = vector.whole()?;
+    let block = MemberBlock::read(wanted).map_err(|error| error.to_string())?;
+    let mut config = ChannelConfig::new(block.socket_addr().ok_or("no address")?);
+    (config.secure_port, config.udp_port) = (block.secure_port, block.udp_port);
+    config.domain = block.domain.to_vec();
+    config.payload = block.payload.to_vec();
+    config.unique_id = Some(block.unique_id);
+    config.sender.pipelining = false;
+    let mut node = Node::start(config, 1_700_000_000_000);
+    if leaves {
+        node.channel.stop(node.now);
+        node.drain();
+    }
+    let (to, mut said) = node.datagrams.pop().ok_or("the channel says nothing")?;
+    same("said to", to, Target::Group)?;
+    same("an alive time", set_alive(&mut said, block.alive_ms), true)?;
+    same_bytes("what the channel says", &said, wanted)
 }
 
 /// Compares every field the vector has with the block that `bytes` begin with.
-fn same_fields(vector: &Vector, bytes: &[u8]) -> Result<(), String> {
+pub(crate) fn same_fields(vector: &Vector, bytes: &[u8]) -> Result<(), String> {
     let read = MemberBlock::read(bytes).map_err(|error| error.to_string())?;
     let fields = vector
         .fields
@@ -109,17 +135,49 @@ fn unique_id(value: &Json) -> Result<UniqueId, String> {
     id.ok_or_else(|| format!("{value:?} is not a unique id"))
 }
 
-/// The position of the first member block in `bytes`.
-pub(crate) fn find_block(bytes: &[u8]) -> Option<usize> {
-    bytes
-        .windows(member::BEGIN.len())
-        .position(|window| window == member::BEGIN)
-}
-
-pub(crate) fn java_serialized(vector: &Vector) -> Checked {
-    let stream = vector.whole()?;
-    let at = find_block(stream).ok_or("no member block in the stream")?;
-    same_fields(vector, &stream[at..])?;
+/// Members heard of in some order, as a channel lists them: the one that lives longest first.
+pub(crate) fn membership_order(vector: &Vector) -> Checked {
+    let alive = vector
+        .list("added")?
+        .iter()
+        .map(int)
+        .collect::<Option<Vec<_>>>();
+    let mut config = ChannelConfig::new("198.51.100.7:4000".parse().unwrap());
+    config.unique_id = Some(UniqueId([1; 16]));
+    config.failure_detector.enabled = false;
+    let mut node = Node::start(config, 1_700_000_000_000);
+    let mut heard = |member: &Member| {
+        let mut bytes = vec![];
+        member.write(&mut bytes).unwrap();
+        node.handle(Input::Datagram {
+            from: PEER,
+            bytes: &bytes,
+        });
+        node.channel.members().any(|(_, known)| known == member)
+    };
+    for (at, alive) in alive
+        .ok_or("added holds something else than numbers")?
+        .into_iter()
+        .enumerate()
+    {
+        let mut member = Member::new(PEER, UniqueId([at as u8 + 2; 16]));
+        member.port += at as i32;
+        member.alive_ms = alive;
+        same("heard of", heard(&member), true)?;
+    }
+    let ourselves = Member::new("198.51.100.7:4000".parse().unwrap(), UniqueId([1; 16]));
+    same("self_added", heard(&ourselves), vector.flag("self_added")?)?;
+    let listed: Vec<_> = node
+        .channel
+        .members()
+        .map(|(_, member)| member.alive_ms)
+        .collect();
+    let wanted = vector
+        .list("listed")?
+        .iter()
+        .map(int)
+        .collect::<Option<Vec<_>>>();
+    same("listed", Some(listed), wanted)?;
     OK
 }
 

@@ -6,6 +6,7 @@ mod interceptors;
 mod members;
 mod messages;
 mod node;
+mod objects;
 mod options;
 
 use super::{Checked, File, Outcome};
@@ -15,10 +16,11 @@ pub(crate) const FILES: &[File] = &[
     (
         "members",
         &[
-            ("member-java-serialized", members::java_serialized),
-            ("staticmember-java-serialized", members::java_serialized),
+            ("member-java-serialized", objects::member),
+            ("staticmember-java-serialized", objects::member),
             ("member-", members::block),
             ("absolute-order", members::absolute_order),
+            ("membership-order", members::membership_order),
         ],
     ),
     (
@@ -65,6 +67,23 @@ pub(crate) const FILES: &[File] = &[
             ("dispatch-size-drift", interceptors::dispatch_size_drift),
         ],
     ),
+    (
+        "rpc",
+        &[
+            ("rpc-", objects::rpc),
+            ("no-rpc-channel-reply", objects::no_rpc_reply),
+            ("string-", objects::string),
+        ],
+    ),
+    (
+        "mapmessage",
+        &[
+            ("map-STATE-reply-in-rpc", objects::map_state_reply),
+            ("map-", objects::map_message),
+            ("static-MemberMessage-", objects::member_message),
+        ],
+    ),
+    ("map_trace", &[("trace-", objects::trace)]),
     (
         "behaviour",
         &[
