@@ -1,7 +1,7 @@
 //! Connections: frames in, frames out, ACKs both ways.
 //!
-//! [`lane`] is one connection to a member with the frames that wait on it, [`receiver`] one that a member has opened
-//! to us, [`conns`] the table of both, [`sends`] who has acknowledged what.
+//! `lane` is one connection to a member with the frames that wait on it, `receiver` one that a member has opened
+//! to us, `conns` the table of both, `sends` who has acknowledged what.
 
 pub(crate) mod bytequeue;
 pub(crate) mod conns;
