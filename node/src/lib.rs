@@ -69,7 +69,8 @@ pub use folkmoot_core::cluster::ClusterStats;
 pub use folkmoot_core::java;
 pub use folkmoot_core::membership::StaticMember;
 pub use folkmoot_core::session::{
-    DeltaManagerConfig, ManagerLimits, ManagerStats, NameFilter, SessionId, TransferResult,
+    DeltaManagerConfig, EventCounters, EventType, ManagerLimits, ManagerStats, NameFilter,
+    SessionId, TransferResult,
 };
 pub use folkmoot_core::wire::{Member, SendOptions, UniqueId};
 pub use folkmoot_mio::{BindError, DriverStats};

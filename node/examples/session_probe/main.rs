@@ -1,0 +1,209 @@
+//! A server that offers every session operation over HTTP and answers in JSON, for clients that compare the
+//! nodes of a cluster whatever they are written in. Configured by environment variables alone; stops cleanly on
+//! TERM and INT.
+//!
+//! ```text
+//! PROBE_NAME=n1 PROBE_HTTP_PORT=8081 cargo run --example session_probe
+//! curl -i 'http://127.0.0.1:8081/s/set?k=cart&type=string&v=apple'
+//! ```
+
+mod answer;
+mod app;
+mod context;
+mod env;
+mod manage;
+mod session;
+mod values;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use axum::serve::ListenerExt as _;
+use folkmoot::{Cluster, DeltaManager, DeltaManagerConfig, SessionLayer, StaticMember};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+use env::{Environment, Membership};
+
+/// Open requests get so long to end after TERM.
+const GRACE: Duration = Duration::from_secs(2);
+
+fn main() -> ExitCode {
+    tracing_subscriber::fmt()
+        .with_env_filter(
+            tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into()),
+        )
+        .with_ansi(false)
+        .with_writer(std::io::stdout)
+        .init();
+    let env = match Environment::read() {
+        Ok(env) => env,
+        Err(error) => {
+            println!("session probe: {error}");
+            return ExitCode::from(2);
+        }
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            println!("session probe: no threads: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(run(env)) {
+        Ok(()) => {
+            println!("session probe: stopped");
+            ExitCode::SUCCESS
+        }
+        Err(Failure::Environment(why)) => {
+            println!("session probe: {why}");
+            ExitCode::from(2)
+        }
+        Err(Failure::Run(why)) => {
+            println!("session probe: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+enum Failure {
+    /// The environment makes no sense: which variable, and why.
+    Environment(String),
+    /// Anything else.
+    Run(String),
+}
+
+async fn run(env: Environment) -> Result<(), Failure> {
+    let failed = |error: std::io::Error| Failure::Run(error.to_string());
+    let mut term = signal(SignalKind::terminate()).map_err(failed)?;
+    let mut int = signal(SignalKind::interrupt()).map_err(failed)?;
+    let stop = async move {
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = int.recv() => {}
+        }
+    };
+    tokio::pin!(stop);
+
+    let cluster = start(&env)?;
+    let mut managers: Vec<DeltaManager> = Vec::new();
+    for context in &env.contexts {
+        let mut config = DeltaManagerConfig::default();
+        config.process_expires_frequency = env.process_expires_frequency;
+        let manager = cluster
+            .delta_manager_with(&context.path, config)
+            .map_err(|error| Failure::Environment(format!("PROBE_CONTEXTS: {error}")))?;
+        managers.push(manager);
+    }
+
+    // As in Tomcat nobody is served before the sessions are here.
+    let ready = async {
+        for manager in &managers {
+            manager.ready().await;
+        }
+    };
+    let stopped_early = tokio::select! {
+        () = &mut stop => true,
+        () = ready => false,
+    };
+    if !stopped_early {
+        let listener = TcpListener::bind(env.http).await.map_err(|error| {
+            Failure::Environment(format!(
+                "PROBE_HTTP_HOST, PROBE_HTTP_PORT: cannot serve on {}: {error}",
+                env.http
+            ))
+        })?;
+        let listener = listener.tap_io(|stream| {
+            // An answer is one small write: it must not wait for the next.
+            let _ = stream.set_nodelay(true);
+        });
+        let layers = managers
+            .iter()
+            .map(|manager| SessionLayer::new(manager).jvm_route_binder(env.jvm_route_valve));
+        let router = app::router(&env.name, &cluster, managers.iter().cloned().zip(layers));
+        println!("session probe: serving");
+        let (end, ended) = tokio::sync::oneshot::channel::<()>();
+        let serving = axum::serve(listener, router).with_graceful_shutdown(async move {
+            let _ = ended.await;
+        });
+        let mut serving = tokio::spawn(async move { serving.await });
+        stop.await;
+        let _ = end.send(());
+        if tokio::time::timeout(GRACE, &mut serving).await.is_err() {
+            serving.abort();
+        }
+    }
+    cluster.shutdown().await;
+    Ok(())
+}
+
+fn start(env: &Environment) -> Result<Cluster, Failure> {
+    let mut builder = Cluster::builder()
+        .receiver_address(env.receiver.ip())
+        .receiver_port(env.receiver.port())
+        .auto_bind(1)
+        .channel_send_options(env.send_options)
+        .jvm_route(&env.name)
+        .domain(&env.domain)
+        .background_processor_delay(env.background_delay);
+    builder = match &env.membership {
+        Membership::Multicast {
+            address,
+            port,
+            bind,
+            frequency,
+            drop_time,
+        } => {
+            let builder = builder
+                .multicast(*address, *port)
+                .frequency(*frequency)
+                .drop_time(*drop_time);
+            match bind {
+                Some(bind) => builder.multicast_bind(*bind),
+                None => builder,
+            }
+        }
+        Membership::Static(members) => builder.static_members(
+            members
+                .iter()
+                .map(|(address, id)| StaticMember::new(*address, *id)),
+        ),
+        Membership::Alone => builder.no_membership(),
+    };
+    // With multicast every start has an id of its own, unless it is asked for.
+    if let Some(id) = env.unique_id {
+        builder = builder.unique_id(id);
+    }
+    if let Some(dir) = &env.node_dir {
+        builder = builder.state_dir(dir);
+    }
+    builder
+        .start()
+        .map_err(|error| Failure::Environment(format!("{}: {error}", culprit(&error))))
+}
+
+/// The variables that an error is about.
+fn culprit(error: &folkmoot::StartError) -> &'static str {
+    use folkmoot::{BindError, ConfigError, StartError};
+    match error {
+        StartError::Config(ConfigError::Domain(_)) => "PROBE_DOMAIN",
+        StartError::Config(ConfigError::JvmRoute(_)) => "PROBE_NAME",
+        StartError::Config(ConfigError::OutOfRange(..)) => "PROBE_BG_DELAY_S",
+        StartError::Config(
+            ConfigError::UnknownSendOption(_)
+            | ConfigError::SynchronizedAckWithoutUseAck(_)
+            | ConfigError::SendOptionNotForSessions(_),
+        ) => "PROBE_SEND_OPTIONS",
+        StartError::Bind(
+            BindError::NotMulticast { .. }
+            | BindError::Multicast { .. }
+            | BindError::MulticastPortTaken { .. },
+        ) => "PROBE_MCAST_ADDR, PROBE_MCAST_PORT, PROBE_MCAST_BIND",
+        StartError::Bind(_) => "PROBE_CLUSTER_HOST, PROBE_CLUSTER_PORT",
+        StartError::StateDir { .. } => "PROBE_NODE_DIR",
+        _ => "PROBE_CLUSTER_HOST, PROBE_MEMBERSHIP, PROBE_STATIC_MEMBERS, PROBE_MCAST_*",
+    }
+}
