@@ -35,6 +35,7 @@ pub use self::build::{Boxed, Part};
 pub use self::bytes::{JavaBytes, STREAM_HEADER};
 pub use self::descriptor::{ClassDescriptor, ClassRegistry, FieldDescriptor};
 pub use self::error::{JavaError, JavaErrorKind, Next};
+pub(crate) use self::graph::Item;
 pub use self::graph::{BlockData, Content, Graph, NodeId, NodeKind, Slot};
 pub use self::jdk::Collection;
 pub use self::limits::Limits;

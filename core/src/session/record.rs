@@ -5,9 +5,14 @@ use alloc::vec::Vec;
 use super::delta_session::{NOTE_REQUEST, NOTE_SESSION_ID};
 use super::{DeltaSession, SessionId, StreamValue};
 use crate::java::{
-    JavaBytes, JavaError, JavaErrorKind, JavaString, Next, ObjectInput, ObjectOutput,
+    Graph, Item, JavaBytes, JavaError, JavaErrorKind, JavaString, Limits, Next, ObjectInput,
+    ObjectOutput, STREAM_HEADER,
 };
+
 use crate::time::Instant;
+
+/// The class of a session that is one object.
+const CLASS_NAME: &[u8] = b"org.apache.catalina.ha.session.DeltaSession";
 
 /// A session as it is written into a stream. `DeltaSession.doWriteObject`, `doReadObject`.
 ///
@@ -196,6 +201,45 @@ impl SessionRecord {
             listeners,
             skipped,
         })
+    }
+
+    /// Reads a session that is one object, as in a replicated map: `Externalizable`, its data in the same layout.
+    ///
+    /// # Errors
+    ///
+    /// If the stream is damaged or holds something else. A value whose writer failed damages everything after it here,
+    /// and nothing in the stream says so.
+    pub fn read_object(stream: &[u8], limits: &Limits) -> Result<Self, JavaError> {
+        let graph = Graph::parse(stream, limits)?;
+        let wrong = JavaErrorKind::WrongClass.at(STREAM_HEADER.len());
+        let root = graph.root().ok_or(wrong)?;
+        let levels = graph.levels(root);
+        let [level] = levels.as_slice() else {
+            return Err(wrong);
+        };
+        if graph.class_name_bytes(root) != CLASS_NAME {
+            return Err(wrong);
+        }
+        // The same items at the top level of a stream of their own.
+        let mut out = ObjectOutput::with_capacity(stream.len());
+        let (start, end) = level.annotation;
+        for item in graph
+            .items
+            .get(start as usize..end as usize)
+            .unwrap_or_default()
+        {
+            match *item {
+                Item::Block(block) => out.write_bytes(graph.block(block)),
+                Item::Node(node) => out.write_node(&graph, Some(node)),
+                Item::Null => out.write_null(),
+                Item::Primitives(_) | Item::EndBlock => return Err(wrong),
+            }
+        }
+        let stream = out.finish();
+        let mut input = ObjectInput::new(&stream, limits)?;
+        let record = Self::read(&mut input)?;
+        input.finish()?;
+        Ok(record)
     }
 
     /// The session it describes, used now, not primary.
