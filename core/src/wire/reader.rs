@@ -201,8 +201,14 @@ mod tests {
     #[test]
     fn an_announced_length_is_believed_only_as_far_as_the_bytes_reach() {
         use DecodeErrorKind::{NegativeLength, TooLong, Trailing, Truncated};
+        type Case = (
+            &'static str,
+            &'static [u8],
+            usize,
+            Result<&'static [u8], DecodeErrorKind>,
+        );
         #[rustfmt::skip]
-        let cases: &[(&str, &[u8], usize, Result<&[u8], DecodeErrorKind>)] = &[
+        let cases: &[Case] = &[
             ("all",           &[0, 0, 0, 2, 7, 8],          2, Ok(&[7, 8])),
             ("nothing",       &[0, 0, 0, 0],                0, Ok(&[])),
             ("above max",     &[0, 0, 0, 2, 7, 8],          1, Err(TooLong(2))),

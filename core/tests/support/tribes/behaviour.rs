@@ -402,8 +402,7 @@ fn serve(node: &mut Node, answer: Answer, id: UniqueId, awaited: bool) -> Result
             open.push((conn, vec![], false));
             node.handle(Input::Connected { conn });
         }
-        for at in 0..open.len() {
-            let (conn, buffer, counted) = &mut open[at];
+        for (conn, buffer, counted) in &mut open {
             let conn = *conn;
             if node.closed.contains(&conn) {
                 continue;

@@ -2,9 +2,12 @@
 
 use folkmoot_core::wire::datagram::DatagramContent;
 use folkmoot_core::wire::frame::{self, Deframed, deframe};
-use folkmoot_core::wire::{ChannelData, MemberBlock, MessageHeader, SendOptions, UniqueId};
+use folkmoot_core::wire::{
+    ChannelData, Control, MemberBlock, MessageHeader, SendOptions, UniqueId,
+};
 
 use super::OK;
+use super::node::Node;
 use crate::support::vector::{Bytes, Vector};
 use crate::support::{Checked, same, same_bytes};
 
@@ -13,6 +16,7 @@ pub(crate) fn framed(vector: &Vector) -> Checked {
     vector.same_bytes(&built)?;
     let address = same_fields(vector, bytes(vector, &built))?;
     same_block(&address)?;
+    received(vector, &built)?;
     OK
 }
 
@@ -21,10 +25,55 @@ pub(crate) fn without_address(vector: &Vector) -> Checked {
     let built = built(vector)?;
     vector.same_bytes(&built)?;
     let address = same_fields(vector, bytes(vector, &built))?;
-    match MemberBlock::read(&address) {
-        Ok(block) => Err(format!("accepted {block} as the sender")),
-        Err(_) => OK,
+    if let Ok(block) = MemberBlock::read(&address) {
+        return Err(format!("accepted {block} as the sender"));
     }
+    let mut node = Node::receiver();
+    let conn = node.accept();
+    same("reply", node.read(conn, &built, usize::MAX).len(), 0)?;
+    same("closed", &node.closed, &vec![conn])?;
+    same(
+        "bad member blocks",
+        node.channel.stats().bad.member_block,
+        1,
+    )?;
+    same("messages", node.listener.received.len(), 0)?;
+    OK
+}
+
+/// Hands the frame to a channel: its listener gets what the fields say, or the channel takes the message for itself.
+fn received(vector: &Vector, frame: &[u8]) -> Result<(), String> {
+    let mut node = Node::receiver();
+    let conn = node.accept();
+    node.read(conn, frame, usize::MAX);
+    same(
+        "reasons to refuse it",
+        node.refusals(),
+        Vec::<String>::new(),
+    )?;
+    let message = vector.bytes_or_pattern("message")?;
+    let for_the_channel = Control::classify(&message).is_some();
+    let received = match node.listener.received.as_slice() {
+        [] if for_the_channel => return Ok(()),
+        [received] => received,
+        all => return Err(format!("the listener got {} messages", all.len())),
+    };
+    same(
+        "received options",
+        received.options.bits(),
+        vector.int("options")? as u32,
+    )?;
+    same(
+        "received timestamp",
+        received.timestamp_ms,
+        vector.int("timestamp")? as u64,
+    )?;
+    same_bytes(
+        "received unique id",
+        &received.unique_id,
+        &vector.hex("uniqueId")?,
+    )?;
+    same_bytes("received message", &received.message, &message)
 }
 
 /// As [`framed`], in one datagram.
