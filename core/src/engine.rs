@@ -161,6 +161,15 @@ pub enum Output {
         /// The connection.
         conn: ConnId,
     },
+    /// Close at once, and see to it that nothing written and not yet delivered is delivered later, as far as the
+    /// operating system can (`SO_LINGER` with no time: a reset). The id is free; the driver says nothing more about it.
+    ///
+    /// For connections given up with bytes under way: those bytes would come out after newer ones that took another
+    /// connection.
+    Abort {
+        /// The connection.
+        conn: ConnId,
+    },
     /// Write what is still waiting if that needs no waiting, then close. The id is free; the driver says
     /// nothing more about it.
     Close {

@@ -1,6 +1,7 @@
 //! What the mutex guards: the engine, its sockets, and the rules by which they meet.
 
 use std::io::{self, Read as _};
+use std::time::Duration;
 
 use folkmoot_core::engine::{CloseReason, ConnId, Engine, Gather, Input, Output, Target};
 use folkmoot_core::time::Instant;
@@ -166,6 +167,7 @@ impl<E: Engine> State<E> {
                 }
             }
             Output::Close { conn } => self.close(now, conn),
+            Output::Abort { conn } => self.abort(conn),
         }
     }
 
@@ -284,6 +286,17 @@ impl<E: Engine> State<E> {
                 self.sockets.stats.writes += 1;
                 self.sockets.stats.bytes_written += len as u64;
                 self.engine.transmitted(now, conn, len);
+            }
+        }
+        self.sockets.release(conn);
+    }
+
+    /// A stream is given up: the kernel is not to deliver what it still holds.
+    fn abort(&mut self, conn: ConnId) {
+        if let Some(stream) = self.sockets.streams.get_mut(conn) {
+            let socket = SockRef::from(&stream.socket);
+            if let Err(error) = socket.set_linger(Some(Duration::ZERO)) {
+                tracing::debug!(%error, peer = %stream.peer, "cannot reset a stream");
             }
         }
         self.sockets.release(conn);

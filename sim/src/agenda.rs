@@ -33,6 +33,10 @@ pub(crate) enum Event {
     Reset { stream: StreamId, to: Side },
     /// A datagram reaches a node.
     Datagram { node: u16, index: u32 },
+    /// A paused node is let go on, if it is still that life of it.
+    Resume { node: u16, boot: u32 },
+    /// A node that was leaving ends, if it is still that life of it.
+    End { node: u16, boot: u32 },
     /// A node that was busy or paused goes on.
     Wake { node: u16 },
 }

@@ -220,6 +220,17 @@ impl<M: Machine> World<M> {
         self.release(stream, side, unread);
     }
 
+    /// The engine gives a connection up: nothing of it is to arrive any more.
+    pub(crate) fn abort(&mut self, node: u16, conn: ConnId) {
+        let Some((stream, side)) = self.lookup(node, conn, "Abort") else {
+            return;
+        };
+        let text = || "abort".to_owned();
+        self.note(node, TraceKind::Close, None, conn.to_u64(), &[], text);
+        self.unbind(node, conn);
+        self.release(stream, side, true);
+    }
+
     pub(crate) fn unbind(&mut self, node: u16, conn: ConnId) {
         let ends = &mut self.nodes[usize::from(node)].ends;
         if let Some(end) = ends.get_mut(conn.slot() as usize) {

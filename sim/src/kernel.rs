@@ -2,9 +2,9 @@
 
 use crate::agenda::Event;
 use crate::link::Cut;
-use crate::machine::Machine;
+use crate::machine::{Machine, NodeId};
 use crate::stream::{Side, StreamId};
-use crate::world::{NodeState, World};
+use crate::world::{Crash, NodeState, World};
 
 impl<M: Machine> World<M> {
     /// Lets a planned event happen.
@@ -12,6 +12,16 @@ impl<M: Machine> World<M> {
         match event {
             Event::Timer { node, boot } => self.timer_fired(node, boot),
             Event::Wake { node } => self.wake(node),
+            Event::Resume { node, boot } => {
+                if self.boots(NodeId(node)) == boot {
+                    self.resume(NodeId(node));
+                }
+            }
+            Event::End { node, boot } => {
+                if self.boots(NodeId(node)) == boot {
+                    self.crash(NodeId(node), Crash::Process);
+                }
+            }
             Event::Syn { stream, tries } => self.syn(stream, tries),
             Event::Arrive { stream, from } => self.arrive(stream, from),
             Event::Datagram { node, index } => {
@@ -64,7 +74,12 @@ impl<M: Machine> World<M> {
             Event::Deliver { stream, to } => self.deliver(stream, to),
             Event::Reset { stream, to } => self.reset(stream, to),
             Event::Writable { stream, of } => self.writable(stream, of),
-            Event::Syn { .. } | Event::Arrive { .. } | Event::Wake { .. } => {}
+            // Matters of the world and of the kernel, which no process notices.
+            Event::Syn { .. }
+            | Event::Arrive { .. }
+            | Event::Wake { .. }
+            | Event::Resume { .. }
+            | Event::End { .. } => {}
         }
     }
 }

@@ -27,6 +27,16 @@ pub trait Machine: Engine {
         None
     }
 
+    /// The operator asks the node to leave in good order.
+    fn stop(&mut self, now: Instant) {
+        let _ = now;
+    }
+
+    /// The application fails to process the next `count` messages.
+    fn fail_next(&mut self, count: u32) {
+        let _ = count;
+    }
+
     /// What `bytes` on a stream or in a datagram are, for a trace that people read.
     fn describe(&self, bytes: &[u8]) -> String {
         let _ = bytes;

@@ -25,6 +25,8 @@ pub(crate) struct Node<M> {
     pub(crate) held: VecDeque<Event>,
     pub(crate) held_datagrams: usize,
     pub(crate) slow_ns: u64,
+    /// Whether the process is about to end.
+    pub(crate) leaving: bool,
     busy_until: u64,
     timer_at: Option<u64>,
     wake_planned: bool,
@@ -53,6 +55,7 @@ impl<M> Node<M> {
             held: VecDeque::new(),
             held_datagrams: 0,
             slow_ns: 0,
+            leaving: false,
             busy_until: 0,
             timer_at: None,
             wake_planned: false,
@@ -65,6 +68,7 @@ impl<M> Node<M> {
     /// The process is gone; what it had yet to notice is handed back.
     pub(crate) fn forget(&mut self) -> VecDeque<Event> {
         self.machine = None;
+        self.leaving = false;
         self.timer_at = None;
         self.busy_until = 0;
         self.ends.clear();
@@ -266,6 +270,7 @@ impl<M: Machine> World<M> {
             Output::PauseRead { conn } => self.set_reading(node, conn, false),
             Output::ResumeRead { conn } => self.set_reading(node, conn, true),
             Output::Close { conn } => self.close(node, conn),
+            Output::Abort { conn } => self.abort(node, conn),
         }
     }
 }

@@ -191,6 +191,19 @@ impl<M: Machine> World<M> {
         }
     }
 
+    /// Lets a paused node go on after `time`, unless it has been started anew by then.
+    pub(crate) fn resume_later(&mut self, node: NodeId, time: Duration) {
+        let (at, boot) = (self.now + nanos(time), self.boots(node));
+        self.agenda.plan(at, Event::Resume { node: node.0, boot });
+    }
+
+    /// Ends a node's process after `time`, unless it has been started anew by then.
+    pub(crate) fn end_later(&mut self, node: NodeId, time: Duration) {
+        self.nodes[node.index()].leaving = true;
+        let (at, boot) = (self.now + nanos(time), self.boots(node));
+        self.agenda.plan(at, Event::End { node: node.0, boot });
+    }
+
     /// From now on each input takes the node up to `slow`.
     pub fn slow_down(&mut self, node: NodeId, slow: Duration) {
         self.nodes[node.index()].slow_ns = nanos(slow);
@@ -326,6 +339,11 @@ impl<M: Machine> World<M> {
     /// Whether a node runs.
     pub fn state(&self, node: NodeId) -> NodeState {
         self.nodes[node.index()].state
+    }
+
+    /// Whether a node has said goodbye and is about to end.
+    pub fn is_leaving(&self, node: NodeId) -> bool {
+        self.nodes[node.index()].leaving
     }
 
     /// How often a node has started.

@@ -333,3 +333,28 @@ fn a_restarted_member_gets_what_is_sent_to_it_and_nothing_older() {
         assert_eq!(world.violations(), []);
     }
 }
+
+/// A kernel goes on retransmitting what its process wrote, also after the process has given the connection up.
+#[test]
+fn what_was_given_up_does_not_come_after_what_is_newer() {
+    for (pipelining, seed) in [(true, 11), (false, 11), (true, 12), (false, 12)] {
+        let adjust = move |config: &mut ChannelConfig| config.sender.pipelining = pipelining;
+        let network = NetworkConfig {
+            retransmit_max_ns: 2_000_000_000,
+            ..NetworkConfig::quiet()
+        };
+        let mut world = GroupWorld::with_config(seed, network, Membership::Multicast, adjust);
+        let [a, b, _] = world.join_all();
+        world.send_all(a, Promise::Processed, 1, 100).unwrap();
+        world.run_for(seconds(1));
+        world.set_link(a, b, Cut::Dropped);
+        let stuck = world.send_all(a, Promise::Processed, 1, 100).unwrap();
+        world.run_for(millis(3100));
+        assert_eq!(outcome(&world, &stuck), Outcome::Faulty(vec![1]));
+        world.heal();
+        let newer = world.send_all(a, Promise::Processed, 1, 100).unwrap();
+        world.run_for(seconds(6));
+        assert_eq!(outcome(&world, &newer), Outcome::Acknowledged);
+        assert_eq!(world.violations(), [], "pipelining {pipelining}");
+    }
+}

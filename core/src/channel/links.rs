@@ -14,8 +14,8 @@ use crate::transport::lane::{Frame, Link, Reply, ReplyError, scaled};
 enum GiveUp {
     /// The first.
     First,
-    /// Those written at least in part, or else the first.
-    Started,
+    /// So many, but at least the first: those written at least in part.
+    Started(usize),
     /// The first, and those behind it that have waited as long.
     Overdue(Instant),
     /// All.
@@ -179,7 +179,7 @@ impl Channel {
                 };
                 self.bad_input(from, reason);
             }
-            self.close_lane(conn);
+            self.abort_lane(conn);
             self.lane_lost(now, member, number, FaultCause::ConnectionLost);
         } else if idle {
             self.lane_idle(now, member, number);
@@ -222,8 +222,15 @@ impl Channel {
         self.poke(now, member, number);
     }
 
-    /// Ends a connection of ours.
-    fn close_lane(&mut self, conn: ConnId) {
+    /// Ends a connection of ours on which something may be under way.
+    fn abort_lane(&mut self, conn: ConnId) {
+        if self.conns.remove(conn, Vec::new()).is_some() {
+            self.outputs.push_back(Output::Abort { conn });
+        }
+    }
+
+    /// Ends a connection of ours on which nothing is under way.
+    pub(super) fn close_lane(&mut self, conn: ConnId) {
         if self.conns.remove(conn, Vec::new()).is_some() {
             self.outputs.push_back(Output::Close { conn });
         }
@@ -274,27 +281,20 @@ impl Channel {
         else {
             return;
         };
-        if lane.is_idle() {
-            lane.disconnected();
-        } else {
+        let started = lane.started();
+        lane.disconnected();
+        if !lane.is_idle() {
             lane.attempts = lane.attempts.saturating_add(1);
             if lane.attempts > retries {
                 lane.attempts = 0;
                 // Where nobody listens the others would only meet the same.
                 let which = match cause {
-                    FaultCause::ConnectionLost => GiveUp::Started,
+                    FaultCause::ConnectionLost => GiveUp::Started(started),
                     _ => GiveUp::All,
                 };
                 self.give_up(now, member, number, which, cause);
             } else {
                 count(&mut self.stats.resends);
-            }
-            if let Some(lane) = self
-                .members
-                .get_mut(member)
-                .and_then(|entry| entry.lanes.get_mut(number))
-            {
-                lane.disconnected();
             }
         }
         self.suspect(now, member);
@@ -323,16 +323,9 @@ impl Channel {
                     Timers::not_after(&mut self.timers.lanes, deadline);
                     continue;
                 }
-                if let Some(conn) = lane.link.conn() {
-                    self.close_lane(conn);
-                }
-                self.give_up(
-                    now,
-                    member,
-                    number,
-                    GiveUp::Overdue(now),
-                    FaultCause::TimedOut,
-                );
+                let conn = lane.link.conn();
+                // Before anything is given up: that may be the last thing a stop waits for, and what follows then must
+                // not find the old connection.
                 if let Some(lane) = self
                     .members
                     .get_mut(member)
@@ -342,6 +335,16 @@ impl Channel {
                     lane.attempts = 0;
                     lane.progress_at = now;
                 }
+                if let Some(conn) = conn {
+                    self.abort_lane(conn);
+                }
+                self.give_up(
+                    now,
+                    member,
+                    number,
+                    GiveUp::Overdue(now),
+                    FaultCause::TimedOut,
+                );
                 self.suspect(now, member);
                 self.poke(now, member, number);
             }
@@ -360,7 +363,7 @@ impl Channel {
         let sender = self.config.sender;
         let mut released = 0usize;
         let mut lost = 0u64;
-        let mut first = true;
+        let mut given_up = 0usize;
         loop {
             let Some(lane) = self
                 .members
@@ -372,9 +375,9 @@ impl Channel {
             let Some(head) = lane.head() else { break };
             let more = match which {
                 GiveUp::All => true,
-                _ if first => true,
+                _ if given_up == 0 => true,
                 GiveUp::First => false,
-                GiveUp::Started => lane.head_started(),
+                GiveUp::Started(frames) => given_up < frames,
                 GiveUp::Overdue(now) => {
                     let patience = scaled(
                         sender.timeout,
@@ -387,7 +390,7 @@ impl Channel {
             if !more {
                 break;
             }
-            first = false;
+            given_up = given_up.saturating_add(1);
             let Some((frame, bytes)) = lane.pop_head(&mut self.pool) else {
                 break;
             };
@@ -440,7 +443,7 @@ impl Channel {
                 }
             }
             if let Some(conn) = lane.link.conn() {
-                self.close_lane(conn);
+                self.abort_lane(conn);
             }
         }
         self.lost(member, lost, cause);

@@ -244,6 +244,7 @@ impl Channel {
             BadInput::SlowFrame => &mut bad.slow_frame,
             BadInput::UnreadAcks => &mut bad.unread_acks,
             BadInput::TooMuchIncomplete => &mut bad.too_much_incomplete,
+            BadInput::Superseded => &mut bad.superseded,
             BadInput::Reply(_) | BadInput::UnexpectedReply => &mut bad.reply,
         };
         *counter = counter.wrapping_add(1);

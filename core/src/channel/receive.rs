@@ -7,7 +7,9 @@ use core::net::SocketAddr;
 use core::time::Duration;
 
 use super::life::{Phase, RECEIVERS_EVERY};
-use super::{BadInput, Channel, ChannelListener, Inbound, MembershipConfig, Verdict, count};
+use super::{
+    BadInput, Channel, ChannelListener, Inbound, MemberIndex, MembershipConfig, Verdict, count,
+};
 use crate::engine::{ConnId, Output, Target};
 use crate::time::Instant;
 use crate::transport::conns::Conn;
@@ -34,10 +36,11 @@ impl Channel {
         }
         count(&mut self.stats.accepts);
         self.receivers = self.receivers.saturating_add(1);
-        Some(
-            self.conns
-                .insert(Conn::Receiver(Box::new(Receiver::new(now, from)))),
-        )
+        Some(self.conns.insert(Conn::Receiver(Box::new(Receiver::new(
+            now,
+            from,
+            self.stats.accepts,
+        )))))
     }
 
     /// Closes the connection that has been silent longest, if there is one that never brought a message.
@@ -209,6 +212,11 @@ impl Channel {
     ) -> Result<(), BadInput> {
         let message = ChannelData::decode(data).map_err(BadInput::ChannelData)?;
         self.identify(now, &mut receiver.sender, message.address)?;
+        if !is_check(message.message) {
+            receiver.messages = true;
+            let sender = receiver.sender.as_ref().and_then(|sender| sender.index);
+            self.supersede(receiver.number, sender)?;
+        }
         let policy = message.options.ack_policy();
         if policy == AckPolicy::OnReceipt {
             receiver.push_ack(now, &ACK_FRAME);
@@ -217,9 +225,6 @@ impl Channel {
         let Some(sender) = &receiver.sender else {
             return Ok(());
         };
-        if !is_check(message.message) {
-            receiver.messages = true;
-        }
         let verdict = self.deliver(now, sender, &message, listener);
         if policy == AckPolicy::OnProcessed {
             count(&mut self.stats.acks_sent);
@@ -230,6 +235,20 @@ impl Channel {
                     receiver.push_ack(now, &FAIL_ACK_FRAME);
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// One of ours has one connection at a time. What it gave up on an earlier one may still come out of a kernel's
+    /// buffers, after newer messages: too late, and already reported as lost.
+    fn supersede(&mut self, number: u64, sender: Option<MemberIndex>) -> Result<(), BadInput> {
+        let ours = self.config.sender.pipelining;
+        let entry = sender.and_then(|index| self.members.get_mut(index));
+        if let Some(entry) = entry.filter(|entry| ours && entry.ours) {
+            if number < entry.newest_receiver {
+                return Err(BadInput::Superseded);
+            }
+            entry.newest_receiver = number;
         }
         Ok(())
     }

@@ -309,6 +309,7 @@ impl Channel {
             return;
         };
         let wanted = outgoing.options.contains(SendOptions::USE_ACK);
+        let one_connection = entry.pipelined;
         let (number, ack) = choose_lane(
             entry,
             order,
@@ -316,6 +317,24 @@ impl Channel {
             self.config.sender.connections_per_member,
         );
         let pipelined = entry.pipelined;
+        if pipelined && !one_connection {
+            // The one connection from here on has to be the newest: what came on an older one would be refused.
+            for number in 0..entry.lanes.len() {
+                let lane = self
+                    .members
+                    .get_mut(target)
+                    .and_then(|entry| entry.lanes.get_mut(number));
+                if let Some(lane) = lane
+                    && let Some(conn) = lane.link.conn()
+                {
+                    lane.disconnected();
+                    self.close_lane(conn);
+                }
+            }
+        }
+        let Some(entry) = self.members.get_mut(target) else {
+            return;
+        };
         while entry.lanes.len() <= number {
             let first = entry.lanes.is_empty();
             entry.lanes.push(lane::Lane::new(first && pipelined));

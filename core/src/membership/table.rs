@@ -57,6 +57,10 @@ pub(crate) struct Entry {
     pub(crate) started_ms: i64,
     /// Whether it is one of ours.
     pub(crate) ours: bool,
+    /// The last accepted of its connections that brought a message, by [`Receiver::number`].
+    ///
+    /// [`Receiver::number`]: crate::transport::receiver::Receiver::number
+    pub(crate) newest_receiver: u64,
     /// Whether all its messages take lane 0, many at a time.
     pub(crate) pipelined: bool,
     /// 0: unacknowledged or pipelined messages; others: one acknowledged message at a time.
@@ -209,6 +213,7 @@ impl Table {
             stopped_until: Instant::ZERO,
             started_ms: 0,
             ours,
+            newest_receiver: 0,
             pipelined: ours,
             lanes: Vec::new(),
             queued: 0,

@@ -347,9 +347,16 @@ impl Lane {
         self.reply = Vec::new();
     }
 
-    /// Whether the first frame has been written at least in part.
-    pub(crate) fn head_started(&self) -> bool {
-        self.bytes.sent() > self.bytes.base()
+    /// How many frames have been written at least in part.
+    pub(crate) fn started(&self) -> usize {
+        let sent = self.bytes.sent();
+        let whole = self
+            .frames
+            .iter()
+            .take_while(|frame| frame.end < sent)
+            .count();
+        let any = sent > self.bytes.base() && whole < self.frames.len();
+        whole.saturating_add(usize::from(any))
     }
 
     /// How many bytes the first frame has.

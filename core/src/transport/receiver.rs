@@ -28,6 +28,8 @@ pub(crate) struct Sender {
 /// State of an accepted connection.
 #[derive(Debug)]
 pub(crate) struct Receiver {
+    /// How many connections had been accepted before.
+    pub(crate) number: u64,
     pub(crate) peer: SocketAddr,
     /// The beginning of a frame whose end has not come yet.
     pub(crate) partial: Vec<u8>,
@@ -52,8 +54,9 @@ pub(crate) struct Receiver {
 }
 
 impl Receiver {
-    pub(crate) fn new(now: Instant, peer: SocketAddr) -> Self {
+    pub(crate) fn new(now: Instant, peer: SocketAddr, number: u64) -> Self {
         Self {
+            number,
             peer,
             partial: Vec::new(),
             partial_since: now,

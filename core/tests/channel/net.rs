@@ -304,8 +304,10 @@ impl Net {
                     }
                 }
             }
-            Output::Close { conn } => {
-                self.transmit(node, conn);
+            Output::Close { conn } | Output::Abort { conn } => {
+                if matches!(output, Output::Close { .. }) {
+                    self.transmit(node, conn);
+                }
                 let end = End::Node(node, conn);
                 if let Some(other) = self.streams.remove(&end) {
                     self.streams.remove(&other);

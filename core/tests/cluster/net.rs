@@ -377,8 +377,10 @@ impl Net {
                     }
                 }
             }
-            Output::Close { conn } => {
-                self.transmit(node, conn);
+            Output::Close { conn } | Output::Abort { conn } => {
+                if matches!(output, Output::Close { .. }) {
+                    self.transmit(node, conn);
+                }
                 if let Some((other, theirs)) = self.streams.remove(&(node, conn)) {
                     self.streams.remove(&(other, theirs));
                     self.input(

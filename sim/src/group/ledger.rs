@@ -101,6 +101,10 @@ impl Ledger {
             // What was under way on a lost connection is sent again: Tribes' contract.
             return Ok(());
         }
+        // An acknowledged message on no lane in particular may overtake others.
+        if parcel.lane == 0 && entry.promise != Promise::Queued {
+            return Ok(());
+        }
         let lane = (by, (parcel.from, parcel.boot), parcel.lane);
         let last = self.last.entry(lane).or_default();
         if parcel.number <= *last {

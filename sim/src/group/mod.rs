@@ -2,11 +2,13 @@
 //! account of what it was promised.
 
 mod ledger;
+mod mode;
 mod node;
 mod parcel;
 mod world;
 
 pub use ledger::{Entry, Ledger, Life, Outcome, SharedLedger};
+pub use mode::GroupMode;
 pub use node::{GroupNode, Temper};
 pub use parcel::{Parcel, Promise};
 pub use world::{GroupWorld, Membership};

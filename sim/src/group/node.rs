@@ -285,6 +285,18 @@ impl Machine for GroupNode {
         }
     }
 
+    fn stop(&mut self, now: Instant) {
+        self.engine.channel.stop(now);
+    }
+
+    fn fail_next(&mut self, count: u32) {
+        self.engine.listener.temper.fail_next = count;
+    }
+
+    fn describe(&self, bytes: &[u8]) -> String {
+        crate::describe::describe(bytes)
+    }
+
     fn set_wall_clock(&mut self, now: Instant, unix_ms: u64) {
         self.engine.channel.set_wall_clock(now, unix_ms);
     }

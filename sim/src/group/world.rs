@@ -90,6 +90,11 @@ impl GroupWorld {
         &self.ledger
     }
 
+    /// The world without its words, and the ledger.
+    pub fn into_parts(self) -> (World<GroupNode>, SharedLedger) {
+        (self.world, self.ledger)
+    }
+
     /// Starts one more node.
     pub fn join(&mut self) -> NodeId {
         let node = self.add_node();

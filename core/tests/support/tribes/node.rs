@@ -114,7 +114,7 @@ impl Node {
         while let Some(output) = self.channel.poll_output() {
             match output {
                 Output::Connect { conn, to } => self.connects.push((conn, to)),
-                Output::Close { conn } => self.closed.push(conn),
+                Output::Close { conn } | Output::Abort { conn } => self.closed.push(conn),
                 Output::Datagram { conn, to } => {
                     let bytes = self.written(conn);
                     self.datagrams.push((to, bytes));

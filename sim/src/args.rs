@@ -1,0 +1,213 @@
+//! The command line.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use folkmoot_sim::PlanOptions;
+
+/// What the program can do.
+pub(crate) const USAGE: &str = "\
+folkmoot-sim: simulated clusters, one seed a run
+
+  folkmoot-sim run --seeds A..B [--shard I/N] [--json] [options]
+      Runs the seeds from A up to B (A..=B includes B, a single number is that seed alone). Exits with 0 only
+      if every run held. --shard runs every Nth seed, beginning with the Ith (from 0). --json prints one object a run.
+  folkmoot-sim replay --seed N [--lines L] [options]
+      Runs one seed again and prints what happened: everything, or the last L lines of it.
+
+options
+  --mode all|group   what the nodes are: bare channels (group)
+  --nodes N          so many nodes (1 to 200) instead of a number drawn from the seed
+  --seconds S        so many seconds of virtual time with faults instead of a time drawn from the seed
+  --keep P,P-P,…     only the faults and works at these places of the plan
+";
+
+/// What is to be done.
+pub(crate) enum Command {
+    Help,
+    Run {
+        seeds: RangeInclusive<u64>,
+        shard: (u64, u64),
+        json: bool,
+        common: Common,
+    },
+    Replay {
+        seed: u64,
+        lines: usize,
+        common: Common,
+    },
+}
+
+/// What the nodes are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Modes {
+    All,
+    Group,
+}
+
+/// What all commands take.
+pub(crate) struct Common {
+    pub(crate) mode: Modes,
+    pub(crate) plan: PlanOptions,
+    /// The options as they were given, to be given again.
+    pub(crate) words: String,
+}
+
+impl Command {
+    pub(crate) fn parse(words: &[String]) -> Result<Self, String> {
+        let Some((command, rest)) = words.split_first() else {
+            return Ok(Self::Help);
+        };
+        let mut words = rest.iter();
+        let mut common = Common {
+            mode: Modes::All,
+            plan: PlanOptions::default(),
+            words: String::new(),
+        };
+        let (mut seeds, mut seed, mut shard, mut json, mut lines) =
+            (None, None, (0, 1), false, usize::MAX);
+        while let Some(word) = words.next() {
+            if word == "--json" {
+                json = true;
+                continue;
+            }
+            let value = words
+                .next()
+                .ok_or_else(|| format!("{word} needs a value"))?;
+            let number = || {
+                value
+                    .parse::<u64>()
+                    .map_err(|_| format!("{word} {value}: not a number"))
+            };
+            match word.as_str() {
+                "--seeds" => seeds = Some(range(value)?),
+                "--seed" => seed = Some(number()?),
+                "--shard" => shard = parse_shard(value)?,
+                "--lines" => lines = number()? as usize,
+                "--mode" => {
+                    common.mode = match value.as_str() {
+                        "all" => Modes::All,
+                        "group" => Modes::Group,
+                        _ => return Err(format!("--mode {value}: all or group")),
+                    };
+                }
+                "--nodes" => {
+                    let nodes = number()?;
+                    if !(1..=200).contains(&nodes) {
+                        return Err(format!("--nodes {nodes}: 1 to 200"));
+                    }
+                    common.plan.nodes = Some(nodes as u16);
+                }
+                "--seconds" => common.plan.safety = Some(Duration::from_secs(number()?)),
+                "--keep" => common.plan.keep = Some(parse_places(value)?),
+                _ => return Err(format!("{word} is no option")),
+            }
+            if ["--nodes", "--seconds", "--keep"].contains(&word.as_str()) {
+                common.words.push_str(&format!(" {word} {value}"));
+            }
+        }
+        match command.as_str() {
+            "run" => {
+                let seeds = seeds.ok_or("run needs --seeds A..B")?;
+                #[rustfmt::skip]
+                let run = Self::Run { seeds, shard, json, common };
+                Ok(run)
+            }
+            "replay" => {
+                let seed = seed.ok_or("replay needs --seed N")?;
+                Ok(Self::Replay {
+                    seed,
+                    lines,
+                    common,
+                })
+            }
+            "help" | "--help" | "-h" => Ok(Self::Help),
+            _ => Err(format!("{command} is no command")),
+        }
+    }
+}
+
+fn range(text: &str) -> Result<RangeInclusive<u64>, String> {
+    let wrong = || format!("--seeds {text}: A..B, A..=B or one number");
+    let number = |text: &str| text.parse::<u64>().map_err(|_| wrong());
+    let Some((from, to)) = text.split_once("..") else {
+        let seed = number(text)?;
+        return Ok(seed..=seed);
+    };
+    let from = number(from)?;
+    match to.strip_prefix('=') {
+        Some(last) => Ok(from..=number(last)?),
+        None => match number(to)?.checked_sub(1) {
+            Some(last) if last >= from => Ok(from..=last),
+            _ => Err(format!("--seeds {text}: no seed in it")),
+        },
+    }
+}
+
+fn parse_shard(text: &str) -> Result<(u64, u64), String> {
+    let wrong = || format!("--shard {text}: I/N, I from 0 to N-1");
+    let (index, count) = text.split_once('/').ok_or_else(wrong)?;
+    let index = index.parse().map_err(|_| wrong())?;
+    let count = count.parse().map_err(|_| wrong())?;
+    if index < count {
+        Ok((index, count))
+    } else {
+        Err(wrong())
+    }
+}
+
+/// Places as `1,4-7,9`.
+fn parse_places(text: &str) -> Result<Vec<usize>, String> {
+    let wrong = || format!("--keep {text}: places as 1,4-7,9");
+    let mut places = Vec::new();
+    for part in text.split(',').filter(|part| !part.is_empty()) {
+        let (from, to) = part.split_once('-').unwrap_or((part, part));
+        let from: usize = from.parse().map_err(|_| wrong())?;
+        let to: usize = to.parse().map_err(|_| wrong())?;
+        places.extend(from..=to);
+    }
+    Ok(places)
+}
+
+/// Places as `1,4-7,9`: the reverse.
+#[cfg_attr(not(test), allow(dead_code, reason = "shrinking prints them"))]
+pub(crate) fn places_text(places: &[usize]) -> String {
+    let mut text = String::new();
+    let mut rest = places;
+    while let [first, ..] = rest {
+        let run = (0..rest.len())
+            .take_while(|at| rest[*at] == first + at)
+            .count();
+        if !text.is_empty() {
+            text.push(',');
+        }
+        text.push_str(&first.to_string());
+        if run > 1 {
+            text.push_str(&format!("-{}", first + run - 1));
+        }
+        rest = &rest[run..];
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seeds_are_given_as_ranges() {
+        assert_eq!(range("3..7"), Ok(3..=6));
+        assert_eq!(range("3..=7"), Ok(3..=7));
+        assert_eq!(range("9"), Ok(9..=9));
+        for wrong in ["", "a..b", "7..3", "3..3", "..", "1..=b"] {
+            assert!(range(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn places_survive_the_command_line() {
+        for places in [vec![], vec![3], vec![0, 1, 2, 7, 9, 10]] {
+            assert_eq!(parse_places(&places_text(&places)), Ok(places));
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! Seeds in, verdicts out.
+
+mod args;
+mod show;
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use folkmoot_sim::group::GroupMode;
+use folkmoot_sim::{Mode, Plan, PlanOptions, Report, run};
+
+use args::{Command, Common, Modes, USAGE};
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    match Command::parse(&words) {
+        Ok(Command::Help) => {
+            print!("{USAGE}");
+            ExitCode::SUCCESS
+        }
+        Ok(Command::Run {
+            seeds,
+            shard,
+            json,
+            common,
+        }) => {
+            let seeds = seeds.filter(|seed| seed % shard.1 == shard.0);
+            run_seeds(seeds.collect(), json, &common)
+        }
+        Ok(Command::Replay {
+            seed,
+            lines,
+            common,
+        }) => replay(seed, lines, &common),
+        Err(wrong) => {
+            eprintln!("{wrong}\n\n{USAGE}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Runs a seed in a mode.
+fn run_one(mode: &str, seed: u64, options: &PlanOptions, keep_trace: usize) -> Report {
+    let plan = Plan::draw(seed, options);
+    match mode {
+        GroupMode::NAME => run::<GroupMode>(&plan, keep_trace),
+        _ => unreachable!("modes are checked when they are parsed"),
+    }
+}
+
+fn run_seeds(seeds: Vec<u64>, json: bool, common: &Common) -> ExitCode {
+    // A panic inside a run is reported as its verdict.
+    std::panic::set_hook(Box::new(|_| {}));
+    let began = Instant::now();
+    let modes = common.mode.names();
+    let total = seeds.len() * modes.len();
+    let mut sum = show::Summary::default();
+    for seed in seeds {
+        for mode in modes {
+            let report = run_one(mode, seed, &common.plan, 0);
+            sum.add(&report);
+            if json {
+                println!("{}", show::json(&report));
+            } else if !report.held() {
+                show::clear_progress();
+                show::failure(&report, common);
+            }
+            if !json {
+                show::progress(&sum, total, began.elapsed());
+            }
+        }
+    }
+    if !json {
+        show::clear_progress();
+        show::summary(&sum, began.elapsed());
+    }
+    if sum.failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+fn replay(seed: u64, lines: usize, common: &Common) -> ExitCode {
+    let mut held = true;
+    for mode in common.mode.names() {
+        let report = run_one(mode, seed, &common.plan, usize::MAX);
+        show::trace(&report, lines);
+        held &= report.held();
+    }
+    if held {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+impl Modes {
+    const fn names(&self) -> &'static [&'static str] {
+        match self {
+            Self::All | Self::Group => &[GroupMode::NAME],
+        }
+    }
+}

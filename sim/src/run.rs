@@ -1,0 +1,247 @@
+//! One run: the time of faults, then the time of healing, and a verdict.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use crate::link::NetworkConfig;
+use crate::machine::{Machine, Violation};
+use crate::plan::{Plan, What};
+use crate::trace::TraceEvent;
+use crate::world::{Crash, Identity, NodeState, World, WorldStats};
+
+/// What runs in the world: its nodes, its users, and what has to come true in the end.
+pub trait Mode: Sized {
+    /// What a node is.
+    type Node: Machine;
+    /// By which the command line knows it.
+    const NAME: &'static str;
+    /// Within this time after everything is healed, all has to be well.
+    const CONVERGES_WITHIN: Duration;
+
+    /// The world of a plan, its nodes added and not yet started.
+    fn begin(plan: &Plan) -> (Self, World<Self::Node>);
+
+    /// A user does what `number` decides; says what it was, for a trace.
+    fn work(&mut self, world: &mut World<Self::Node>, number: u64) -> String;
+
+    /// Asked after each fault and work and every few milliseconds: looks at all nodes together.
+    fn watch(&mut self, world: &mut World<Self::Node>);
+
+    /// Everything is healed: ends what is wrong in the applications.
+    fn healed(&mut self, world: &mut World<Self::Node>);
+
+    /// Whether all is well; why not.
+    ///
+    /// # Errors
+    /// The first thing that is not as it has to be.
+    fn converged(&mut self, world: &mut World<Self::Node>) -> Result<(), String>;
+
+    /// The end: what has to hold once all has been well for a while.
+    fn finish(&mut self, world: &mut World<Self::Node>);
+
+    /// What the run reached, by name: for seeing what no run reaches.
+    fn covered(&self, world: &World<Self::Node>, into: &mut BTreeMap<String, u64>);
+}
+
+/// What became of a run.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// Its seed.
+    pub seed: u64,
+    /// The mode's name.
+    pub mode: &'static str,
+    /// How many nodes it had.
+    pub nodes: u16,
+    /// Faults that were applied.
+    pub faults: usize,
+    /// Things that users did.
+    pub works: usize,
+    /// Virtual time.
+    pub virtual_time: Duration,
+    /// How long healing took.
+    pub converged_after: Option<Duration>,
+    /// What the world did.
+    pub stats: WorldStats,
+    /// The hash of everything that happened.
+    pub trace_hash: u64,
+    /// The broken rules; none if the run held.
+    pub violations: Vec<Violation>,
+    /// What it reached, by name.
+    pub covered: BTreeMap<String, u64>,
+    /// What happened, if that was asked for.
+    pub trace: Vec<TraceEvent>,
+    /// The faults and works as they were done, with their times.
+    pub story: Vec<(Duration, String)>,
+}
+
+impl Report {
+    /// Whether every rule held.
+    pub fn held(&self) -> bool {
+        self.violations.is_empty()
+    }
+}
+
+/// All has to stay well for so long.
+const STAYS_WELL: Duration = Duration::from_secs(8);
+/// How often all nodes are looked at together.
+const WATCH_EVERY: Duration = Duration::from_millis(50);
+
+/// Runs a plan; `keep_trace` events of the trace are kept.
+pub fn run<M: Mode>(plan: &Plan, keep_trace: usize) -> Report {
+    let (mode, mut world) = M::begin(plan);
+    if keep_trace > 0 {
+        world.trace_mut().keep(keep_trace);
+    }
+    let mut run = Running {
+        mode,
+        world,
+        story: Vec::new(),
+        keeps_story: keep_trace > 0,
+        faults: 0,
+        works: 0,
+    };
+    let mut converged_after = None;
+    // A panic is a finding like any other, and the seeds after it are to be run, too.
+    let ran = catch_unwind(AssertUnwindSafe(|| converged_after = run.whole(plan)));
+    if let Err(panic) = ran {
+        let what = panic.downcast_ref::<String>().cloned();
+        let what = what.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+        run.world
+            .violate(None, "no panic", what.unwrap_or_default());
+    }
+    let mut covered = BTreeMap::new();
+    for kind in &plan.kinds {
+        *covered.entry(format!("fault {}", kind.name())).or_default() += 1;
+    }
+    run.mode.covered(&run.world, &mut covered);
+    let world = &run.world;
+    Report {
+        seed: plan.seed,
+        mode: M::NAME,
+        nodes: plan.nodes,
+        faults: run.faults,
+        works: run.works,
+        virtual_time: world.now(),
+        converged_after,
+        stats: *world.stats(),
+        trace_hash: world.trace().hash(),
+        violations: world.violations().to_vec(),
+        covered,
+        trace: world.trace().kept().to_vec(),
+        story: run.story,
+    }
+}
+
+struct Running<M: Mode> {
+    mode: M,
+    world: World<M::Node>,
+    story: Vec<(Duration, String)>,
+    keeps_story: bool,
+    faults: usize,
+    works: usize,
+}
+
+impl<M: Mode> Running<M> {
+    fn whole(&mut self, plan: &Plan) -> Option<Duration> {
+        for node in self.world.node_ids() {
+            self.world.boot(node, Identity::New);
+        }
+        for item in &plan.items {
+            self.run_until(item.at);
+            match &item.what {
+                What::Fault(fault) => {
+                    self.faults += 1;
+                    self.tell(|_| fault.to_string());
+                    self.world.apply(fault);
+                }
+                What::Work(number) => {
+                    self.works += 1;
+                    let what = self.mode.work(&mut self.world, *number);
+                    self.tell(|_| what);
+                }
+            }
+            self.mode.watch(&mut self.world);
+            if self.has_failed() {
+                return None;
+            }
+        }
+        self.run_until(plan.safety);
+        self.heal();
+        self.converge()
+    }
+
+    fn tell(&mut self, what: impl FnOnce(&World<M::Node>) -> String) {
+        if self.keeps_story {
+            let what = what(&self.world);
+            self.story.push((self.world.now(), what));
+        }
+    }
+
+    fn has_failed(&self) -> bool {
+        !self.world.violations().is_empty()
+    }
+
+    fn run_until(&mut self, until: Duration) {
+        while self.world.now() < until && !self.has_failed() {
+            let next = until.min(self.world.now() + WATCH_EVERY);
+            self.world.run_until(next);
+            self.mode.watch(&mut self.world);
+        }
+    }
+
+    /// Ends all trouble: from here on the world is a quiet one.
+    fn heal(&mut self) {
+        self.tell(|_| "everything is healed".into());
+        let world = &mut self.world;
+        world.heal();
+        let quiet = NetworkConfig::quiet();
+        *world.network_mut() = NetworkConfig {
+            retransmit_max_ns: 4_000_000_000,
+            ..quiet
+        };
+        for node in world.node_ids() {
+            world.slow_down(node, Duration::ZERO);
+            if world.is_leaving(node) {
+                world.crash(node, Crash::Process);
+            }
+            match world.state(node) {
+                NodeState::Running => {}
+                NodeState::Paused => world.resume(node),
+                NodeState::Down(_) => world.boot(node, Identity::New),
+            }
+        }
+        self.mode.healed(&mut self.world);
+    }
+
+    fn converge(&mut self) -> Option<Duration> {
+        let from = self.world.now();
+        let deadline = from + M::CONVERGES_WITHIN;
+        let step = Duration::from_millis(250);
+        let mut well_since = None;
+        loop {
+            if self.has_failed() {
+                return None;
+            }
+            let now = self.world.now();
+            let well = self.mode.converged(&mut self.world);
+            match well {
+                Ok(()) => {
+                    let since = *well_since.get_or_insert(now);
+                    if now - since >= STAYS_WELL {
+                        break;
+                    }
+                }
+                Err(why) if now >= deadline => {
+                    let what = format!("after {:?}: {why}", now - from);
+                    self.world.violate(None, "all is well in the end", what);
+                    return None;
+                }
+                Err(_) => well_since = None,
+            }
+            self.run_until(now + step);
+        }
+        self.mode.finish(&mut self.world);
+        well_since.map(|since| since - from)
+    }
+}

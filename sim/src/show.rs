@@ -1,0 +1,186 @@
+//! What the program prints.
+
+use std::collections::BTreeMap;
+use std::io::{IsTerminal, Write};
+use std::time::Duration;
+
+use folkmoot_sim::{NodeId, Report, TraceEvent, Violation};
+use serde_json::json;
+
+use crate::args::Common;
+
+/// All runs so far.
+#[derive(Default)]
+pub(crate) struct Summary {
+    pub(crate) runs: usize,
+    pub(crate) failed: usize,
+    virtual_time: Duration,
+    events: u64,
+    faults: usize,
+    works: usize,
+    slowest: Duration,
+    pub(crate) covered: BTreeMap<String, u64>,
+}
+
+impl Summary {
+    pub(crate) fn add(&mut self, report: &Report) {
+        self.runs += 1;
+        self.failed += usize::from(!report.held());
+        self.virtual_time += report.virtual_time;
+        self.events += report.stats.engine_events;
+        self.faults += report.faults;
+        self.works += report.works;
+        self.slowest = self.slowest.max(report.converged_after.unwrap_or_default());
+        for (name, count) in &report.covered {
+            *self.covered.entry(name.clone()).or_default() += count;
+        }
+    }
+
+    fn line(&self, real: Duration) -> String {
+        let seconds = real.as_secs_f64().max(1e-9);
+        format!(
+            "{} runs, {} failed, {} virtual, {:.0} events/s, {} faults",
+            self.runs,
+            self.failed,
+            span(self.virtual_time),
+            self.events as f64 / seconds,
+            self.faults,
+        )
+    }
+}
+
+fn span(time: Duration) -> String {
+    let seconds = time.as_secs();
+    format!(
+        "{}:{:02}:{:02}",
+        seconds / 3600,
+        seconds / 60 % 60,
+        seconds % 60
+    )
+}
+
+pub(crate) fn progress(sum: &Summary, total: usize, real: Duration) {
+    let mut out = std::io::stderr();
+    if out.is_terminal() {
+        let done = 30 * sum.runs / total.max(1);
+        let bar: String = (0..30)
+            .map(|at| if at < done { '█' } else { '░' })
+            .collect();
+        let _ = write!(out, "\r\x1b[K{bar} {}/{total} {}", sum.runs, sum.line(real));
+        let _ = out.flush();
+    }
+}
+
+pub(crate) fn clear_progress() {
+    let mut out = std::io::stderr();
+    if out.is_terminal() {
+        let _ = write!(out, "\r\x1b[K");
+    }
+}
+
+pub(crate) fn summary(sum: &Summary, real: Duration) {
+    println!("{}", sum.line(real));
+    println!(
+        "{} works, slowest convergence {:?}, {real:.1?} real time",
+        sum.works, sum.slowest
+    );
+}
+
+pub(crate) fn failure(report: &Report, common: &Common) {
+    println!(
+        "seed {} FAILED (mode {}, {} nodes)",
+        report.seed, report.mode, report.nodes
+    );
+    for violation in &report.violations {
+        println!("  {violation}");
+    }
+    println!("  at {}", commit());
+    println!("  {}", replay_command(report, common));
+}
+
+fn replay_command(report: &Report, common: &Common) -> String {
+    let (mode, seed, words) = (report.mode, report.seed, &common.words);
+    format!("cargo run --release -p folkmoot-sim -- replay --mode {mode} --seed {seed}{words}")
+}
+
+/// What was built, as far as it can be found out here.
+fn commit() -> String {
+    let git = std::process::Command::new("git")
+        .args(["rev-parse", "HEAD"])
+        .output();
+    match git {
+        Ok(output) if output.status.success() => {
+            format!("commit {}", String::from_utf8_lossy(&output.stdout).trim())
+        }
+        _ => format!("version {}", env!("CARGO_PKG_VERSION")),
+    }
+}
+
+pub(crate) fn json(report: &Report) -> serde_json::Value {
+    let violations: Vec<String> = report.violations.iter().map(Violation::to_string).collect();
+    json!({
+        "seed": report.seed,
+        "mode": report.mode,
+        "verdict": if report.held() { "held" } else { "failed" },
+        "trace_hash": format!("{:016x}", report.trace_hash),
+        "nodes": report.nodes,
+        "faults": report.faults,
+        "works": report.works,
+        "virtual_ms": report.virtual_time.as_millis() as u64,
+        "converged_after_ms": report.converged_after.map(|after| after.as_millis() as u64),
+        "events": report.stats.engine_events,
+        "violations": violations,
+    })
+}
+
+/// The story and the trace, in order of time.
+pub(crate) fn trace(report: &Report, lines: usize) {
+    let mut all: Vec<(u64, String)> = Vec::new();
+    for (at, what) in &report.story {
+        all.push((at.as_nanos() as u64, format!("── {what}")));
+    }
+    for event in &report.trace {
+        all.push((event.at, trace_line(event)));
+    }
+    for violation in &report.violations {
+        all.push((violation.at, format!("!! {violation}")));
+    }
+    all.sort_by_key(|(at, _)| *at);
+    let skipped = all.len().saturating_sub(lines);
+    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    for (at, line) in all.into_iter().skip(skipped) {
+        let _ = writeln!(
+            out,
+            "{:>6}.{:06} {line}",
+            at / 1_000_000_000,
+            at / 1_000 % 1_000_000
+        );
+    }
+    let verdict = if report.held() { "held" } else { "FAILED" };
+    let _ = writeln!(
+        out,
+        "seed {} {verdict}, trace {:016x}",
+        report.seed, report.trace_hash
+    );
+}
+
+fn trace_line(event: &TraceEvent) -> String {
+    let mut line = format!("{} {:?}", NodeId::new(event.node), event.kind);
+    if let Some(peer) = event.peer {
+        line.push_str(&format!(" {}", NodeId::new(peer)));
+    }
+    if event.conn > 0 {
+        line.push_str(&format!(
+            " conn {}.{}",
+            event.conn & 0xffff_ffff,
+            event.conn >> 32
+        ));
+    }
+    if event.len > 0 {
+        line.push_str(&format!(" {} bytes", event.len));
+    }
+    if !event.detail.is_empty() {
+        line.push_str(&format!(": {}", event.detail));
+    }
+    line
+}
