@@ -148,6 +148,9 @@ pub enum Refusal {
     Payload(EventType, JavaError),
     /// Its session id is missing or contradicts its payload.
     BadSessionId(EventType),
+    /// So many messages about sessions that are not here: they did not come in time, or there was no room to wait
+    /// for them.
+    NoSession(u64),
 }
 
 impl fmt::Display for Refusal {
@@ -165,6 +168,10 @@ impl fmt::Display for Refusal {
                     kind.name()
                 )
             }
+            Self::NoSession(messages) => write!(
+                f,
+                "{messages} about sessions that did not come in time, or found no room to wait for them"
+            ),
         }
     }
 }

@@ -491,7 +491,7 @@ impl DeltaManager {
     /// Does what is due, a bounded part of it.
     pub(crate) fn pump(&mut self, cx: &mut Cx<'_>, out: &mut Out<'_>) {
         let dropped = self.early.drop_old(cx.now);
-        self.stats.early_dropped = self.stats.early_dropped.wrapping_add(dropped);
+        self.dropped_early(cx, dropped);
         self.pump_join(cx, out);
         self.pump_donors(cx, out);
         self.continue_expiry(cx, out);

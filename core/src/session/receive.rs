@@ -262,7 +262,19 @@ impl DeltaManager {
             return self.refuse(cx, about.from, Refusal::BadSessionId(about.kind));
         };
         let dropped = self.early.push(cx.now, held);
-        self.stats.early_dropped = self.stats.early_dropped.wrapping_add(dropped);
+        self.dropped_early(cx, dropped);
+    }
+
+    /// So many messages have waited for their session in vain.
+    pub(crate) fn dropped_early(&mut self, cx: &mut Cx<'_>, dropped: u64) {
+        if dropped > 0 {
+            self.stats.early_dropped = self.stats.early_dropped.wrapping_add(dropped);
+            cx.events.push(ClusterEvent::Refused {
+                context: Some(self.context),
+                from: None,
+                reason: Refusal::NoSession(dropped),
+            });
+        }
     }
 
     /// Applies what has waited for a session.

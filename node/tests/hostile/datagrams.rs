@@ -1,10 +1,9 @@
 //! Heartbeats that are none, that are forged, that are our own.
 
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr};
 
 use crate::forge::{BYTE_MESSAGE, channel_data, frame};
-use crate::log;
-use crate::pair::{ATTACKER, Pair};
+use crate::pair::Pair;
 use crate::support::recorder::{member, member_of};
 use crate::support::wait::{SOON, until};
 
@@ -17,15 +16,9 @@ scenarios! {
 
 const GROUP: (Ipv4Addr, u16) = (Ipv4Addr::new(228, 0, 0, 4), 45564);
 
-fn socket() -> UdpSocket {
-    let socket = UdpSocket::bind("0.0.0.0:0").expect("a UDP socket");
-    socket.set_multicast_ttl_v4(0).expect("a TTL");
-    socket
-}
-
 fn bad(name: &str) {
     let mut pair = Pair::start(name, |builder| builder);
-    let good = member(ATTACKER, 1, b"");
+    let good = member(pair.attacker, 1, b"");
     let turned = {
         let mut block = good.clone();
         let end = block.len() - 10;
@@ -44,12 +37,13 @@ fn bad(name: &str) {
         ("a heartbeat cut short",        good[..good.len() - 11].to_vec()),
         ("a heartbeat with a wrong end", turned),
         ("a heartbeat with a huge field", huge),
-        ("a frame cut short",            frame(&channel_data(BYTE_MESSAGE, ATTACKER, b"hello"))[..40].to_vec()),
+        ("a frame cut short",            frame(&channel_data(BYTE_MESSAGE, pair.attacker, b"hello"))[..40].to_vec()),
         ("a whole datagram of nines",    vec![9; 60_000]),
     ];
     for (what, bytes) in cases {
         let before = pair.count(|stats| stats.bad.total());
-        let socket = socket();
+        let logged = pair.logged().len();
+        let socket = pair.datagrams();
         socket.send_to(&bytes, GROUP).expect("sent");
         until(&format!("{what}: counted"), SOON, || {
             match pair.count(|stats| stats.bad.total()) - before {
@@ -57,10 +51,9 @@ fn bad(name: &str) {
                 counted => Err(counted),
             }
         });
-        let port = socket.local_addr().expect("an address").port();
         // Both nodes are in the group.
         let lines = until(&format!("{what}: logged"), SOON, || {
-            let lines = log::with(&format!(":{port} "));
+            let lines = pair.logged().split_off(logged);
             if lines.len() >= 2 {
                 Ok(lines)
             } else {
@@ -74,17 +67,10 @@ fn bad(name: &str) {
 
 fn not_for_us(name: &str) {
     let mut pair = Pair::start(name, |builder| builder);
-    let socket = socket();
+    let socket = pair.datagrams();
     let ours = pair.victim.cluster.local_member();
     let own = member_of(pair.victim.receiver(), 99, b"", b"", ours.unique_id.0);
-    let own_goodbye = member_of(
-        pair.victim.receiver(),
-        99,
-        b"BABY-ALEX",
-        b"",
-        ours.unique_id.0,
-    );
-    let elsewhere = member_of(ATTACKER, 99, b"", b"elsewhere", [7; 16]);
+    let elsewhere = member_of(pair.attacker, 99, b"", b"elsewhere", [7; 16]);
     let before = pair.victim.cluster.stats();
     for _ in 0..20 {
         for heartbeat in [&own, &elsewhere] {
@@ -108,7 +94,7 @@ fn not_for_us(name: &str) {
 /// Ten thousand heartbeats of members nobody can connect to, and then the true ones still count.
 fn forged(name: &str) {
     let mut pair = Pair::start(name, |builder| builder);
-    let socket = socket();
+    let socket = pair.datagrams();
     for n in 0..10_000_u16 {
         let [high, low] = n.to_be_bytes();
         let address = SocketAddr::from(([127, 66, high, low], 4000));
@@ -155,7 +141,7 @@ fn forged_goodbye(name: &str) {
         ours.unique_id.0,
     );
     let before = pair.bystander.cluster.stats().members_added;
-    socket().send_to(&goodbye, GROUP).expect("sent");
+    pair.datagrams().send_to(&goodbye, GROUP).expect("sent");
     until(
         "the bystander has found the victim again",
         SOON,

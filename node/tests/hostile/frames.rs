@@ -3,8 +3,7 @@
 use folkmoot::ChannelStats;
 
 use crate::forge::{BYTE_MESSAGE, addressed, channel_data, frame, framed};
-use crate::log;
-use crate::pair::{ATTACKER, Pair};
+use crate::pair::Pair;
 use crate::support::recorder::member;
 
 scenarios! {
@@ -19,8 +18,8 @@ fn each_costs(name: &str) {
     let frames: Counter = |stats| stats.bad.frame;
     let data: Counter = |stats| stats.bad.channel_data;
     let blocks: Counter = |stats| stats.bad.member_block;
-    let good = channel_data(BYTE_MESSAGE, ATTACKER, b"hello");
-    let block = member(ATTACKER, 1, b"");
+    let good = channel_data(BYTE_MESSAGE, pair.attacker, b"hello");
+    let block = member(pair.attacker, 1, b"");
     let end = b"TLF2003".as_slice();
     let at = |block: &[u8], at: usize, bytes: &[u8]| {
         let mut block = block.to_vec();
@@ -53,10 +52,10 @@ fn each_costs(name: &str) {
     ];
     for (what, bytes, counter) in cases {
         let before = pair.count(counter);
-        let (from, ended) = pair.attack(&bytes);
-        assert!(ended, "{what}: the connection is closed");
+        let logged = pair.logged().len();
+        assert!(pair.attack(&bytes), "{what}: the connection is closed");
         assert_eq!(pair.count(counter), before + 1, "{what}: counted");
-        let lines = log::with(&from.to_string());
+        let lines = pair.logged().split_off(logged);
         assert_eq!(lines.len(), 1, "{what}: logged once: {lines:?}");
         assert!(
             lines[0].contains("bad "),

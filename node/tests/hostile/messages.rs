@@ -7,7 +7,7 @@ use folkmoot::java::Limits;
 
 use crate::forge::*;
 use crate::log;
-use crate::pair::{ATTACKER, Pair};
+use crate::pair::Pair;
 use crate::support::session_message::{EVT_SESSION_CREATED, session_message};
 use crate::support::wait::{SOON, until};
 
@@ -42,11 +42,11 @@ fn refused(name: &str) {
         ("for an unknown context", session_message(EVT_SESSION_CREATED, "localhost#/nowhere", "S", b""), "localhost#/nowhere"),
     ];
     for (what, message, reason) in cases {
-        let logged = log::with("a message was refused").len();
+        let logged = pair.logged().len();
         let stats = pair.victim.cluster.session_message_stats();
-        pair.attack_and_leave(&session_frame(ATTACKER, &message));
+        pair.attack_and_leave(&session_frame(pair.attacker, &message));
         let lines = until(&format!("{what}: logged"), SOON, || {
-            let lines = log::with("a message was refused").split_off(logged);
+            let lines = pair.logged().split_off(logged);
             if lines.is_empty() {
                 Err("nothing")
             } else {
@@ -84,14 +84,14 @@ fn payloads(name: &str) {
         ("a new id that is no stream",      EVT_CHANGE_SESSION_ID, b"hello".to_vec()),
     ];
     for (what, event, payload) in cases {
-        let logged = log::with("a message was refused").len();
+        let logged = pair.logged().len();
         let stats = pair.victim.manager.stats();
         pair.attack_and_leave(&session_frame(
-            ATTACKER,
+            pair.attacker,
             &session_message(event, CONTEXT, id, &payload),
         ));
         let lines = until(&format!("{what}: logged"), SOON, || {
-            let lines = log::with("a message was refused").split_off(logged);
+            let lines = pair.logged().split_off(logged);
             if lines.is_empty() {
                 Err(pair.victim.manager.stats())
             } else {
@@ -117,7 +117,7 @@ fn homeless(name: &str) {
     for n in 0..100 {
         let id = format!("{n:032X}.nowhere");
         let message = session_message(EVT_SESSION_DELTA, CONTEXT, &id, &delta(&id, b"\x70"));
-        pair.attack_and_leave(&session_frame(ATTACKER, &message));
+        pair.attack_and_leave(&session_frame(pair.attacker, &message));
     }
     until("all of them are dropped and counted", SOON, || {
         match pair.victim.manager.stats() {
@@ -125,6 +125,9 @@ fn homeless(name: &str) {
             stats => Err(stats),
         }
     });
+    let lines = log::with("about sessions that did not come in time");
+    assert!(!lines.is_empty(), "logged");
+    println!("{}", lines[0]);
     pair.unharmed();
 }
 
@@ -133,7 +136,7 @@ fn carried(name: &str) {
     let id = pair.session.to_string();
     for value in [cyclic(), of_unknown_class()] {
         let message = session_message(EVT_SESSION_DELTA, CONTEXT, &id, &delta(&id, &value));
-        pair.attack_and_leave(&session_frame(ATTACKER, &message));
+        pair.attack_and_leave(&session_frame(pair.attacker, &message));
         let carried = until("the value is there", SOON, || {
             pair.victim
                 .manager

@@ -1,13 +1,15 @@
 //! The victim, the bystander, and what must stay as it was.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use folkmoot::java::JavaBytes;
 use folkmoot::{
     ChannelStats, Cluster, ClusterBuilder, DeltaManager, DeltaManagerConfig, SessionId,
 };
+use socket2::{Domain, Socket, Type};
 
 use crate::log;
 use crate::support::installed;
@@ -19,6 +21,9 @@ pub(crate) struct Pair {
     pub(crate) bystander: Node,
     /// The session they share.
     pub(crate) session: SessionId,
+    /// Where the attacker of this pair comes from and claims to be; nobody listens there. No other pair's
+    /// attacker has this address, so that a log line names its pair.
+    pub(crate) attacker: SocketAddr,
     round: i32,
 }
 
@@ -28,11 +33,8 @@ pub(crate) struct Node {
     pub(crate) manager: DeltaManager,
 }
 
-/// Where the attacker claims to be: nobody listens there.
-pub(crate) const ATTACKER: SocketAddr = SocketAddr::new(
-    std::net::IpAddr::V4(std::net::Ipv4Addr::new(127, 0, 0, 66)),
-    4000,
-);
+/// Counts the pairs of this process.
+static PAIRS: AtomicU8 = AtomicU8::new(1);
 
 impl Pair {
     /// The victim as `configure` wants it, and a bystander.
@@ -60,6 +62,7 @@ impl Pair {
             victim,
             bystander,
             session,
+            attacker: ([127, 0, 66, PAIRS.fetch_add(1, Ordering::Relaxed)], 4000).into(),
             round: 0,
         };
         pair.unharmed();
@@ -74,6 +77,7 @@ impl Pair {
             bystander,
             session,
             round,
+            ..
         } = self;
         for (from, to) in [(&*victim, &*bystander), (bystander, victim)] {
             from.sees(to).expect("its members as before");
@@ -103,19 +107,40 @@ impl Pair {
         }
     }
 
-    /// Sends `bytes` on a connection of their own; gives the attacker's address and whether the
-    /// victim ended the connection.
-    pub(crate) fn attack(&self, bytes: &[u8]) -> (SocketAddr, bool) {
-        let mut stream = connect(&self.victim);
-        let from = stream.local_addr().expect("an address");
+    /// A connection to the victim's receiver.
+    pub(crate) fn connect(&self) -> TcpStream {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        let from = SocketAddr::new(self.attacker.ip(), 0);
+        socket.bind(&from.into()).expect("the attacker's address");
+        socket
+            .connect(&self.victim.receiver().into())
+            .expect("the receiver listens");
+        socket.into()
+    }
+
+    /// Heartbeats of the attacker leave here.
+    pub(crate) fn datagrams(&self) -> UdpSocket {
+        let socket = UdpSocket::bind((self.attacker.ip(), 0)).expect("a UDP socket");
+        socket.set_multicast_ttl_v4(0).expect("a TTL");
+        socket
+    }
+
+    /// The lines logged about this pair's attacker.
+    pub(crate) fn logged(&self) -> Vec<String> {
+        log::with(&format!("{}:", self.attacker.ip()))
+    }
+
+    /// Sends `bytes` on a connection of their own; whether the victim ended it.
+    pub(crate) fn attack(&self, bytes: &[u8]) -> bool {
+        let mut stream = self.connect();
         // The victim may end it before everything is written.
         let _ = stream.write_all(bytes);
-        (from, ended(&mut stream))
+        ended(&mut stream)
     }
 
     /// Sends `bytes` on a connection of their own and leaves.
     pub(crate) fn attack_and_leave(&self, bytes: &[u8]) {
-        let mut stream = connect(&self.victim);
+        let mut stream = self.connect();
         stream.write_all(bytes).expect("sent");
     }
 
@@ -164,11 +189,6 @@ impl Node {
     fn value(&self, name: &str, session: &SessionId) -> Option<JavaBytes> {
         self.manager.attribute(session, name)
     }
-}
-
-/// A connection to a node's receiver.
-pub(crate) fn connect(node: &Node) -> TcpStream {
-    TcpStream::connect(node.receiver()).expect("the receiver listens")
 }
 
 /// Whether the other side has ended the connection, within a bounded wait.

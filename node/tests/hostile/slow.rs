@@ -9,8 +9,7 @@ use std::time::Duration;
 use folkmoot::{Limits, ReceiverConfig};
 
 use crate::forge::{BYTE_MESSAGE, channel_data, frame};
-use crate::log;
-use crate::pair::{ATTACKER, Pair, connect, ended};
+use crate::pair::{Pair, ended};
 use crate::support::recorder::member;
 use crate::support::wait::{SOON, until};
 
@@ -28,8 +27,8 @@ fn slow_loris(name: &str) {
         frame_timeout: SHORT,
     };
     let mut pair = Pair::start(name, |builder| builder.receiver(short));
-    let mut streams: Vec<TcpStream> = (0..50).map(|_| connect(&pair.victim)).collect();
-    let slow = frame(&channel_data(BYTE_MESSAGE, ATTACKER, b"hello"));
+    let mut streams: Vec<TcpStream> = (0..50).map(|_| pair.connect()).collect();
+    let slow = frame(&channel_data(BYTE_MESSAGE, pair.attacker, b"hello"));
     // A byte now and then, never the last: each is progress, none is a frame.
     let mut bytes = slow[..slow.len() - 1].iter().copied();
     until("all of them are closed and counted", SOON, || {
@@ -46,7 +45,13 @@ fn slow_loris(name: &str) {
         Err(done)
     });
     assert!(streams.iter_mut().all(ended), "closed");
-    let lines = log::with("incomplete for too long");
+    let lines = pair.logged();
+    assert!(
+        lines
+            .iter()
+            .all(|line| line.contains("incomplete for too long")),
+        "{lines:?}"
+    );
     assert!(!lines.is_empty(), "logged");
     pair.unharmed();
 }
@@ -57,11 +62,11 @@ fn unread_acks(name: &str) {
         frame_timeout: SHORT,
     };
     let mut pair = Pair::start(name, |builder| builder.receiver(short));
-    let mut stream = connect(&pair.victim);
+    let mut stream = pair.connect();
     stream
         .set_write_timeout(Some(Duration::from_millis(500)))
         .expect("a timeout");
-    let acknowledged = frame(&channel_data(BYTE_MESSAGE | 2, ATTACKER, b""));
+    let acknowledged = frame(&channel_data(BYTE_MESSAGE | 2, pair.attacker, b""));
     let burst = acknowledged.repeat(500);
     until("its connection is closed", SOON, || {
         match stream.write_all(&burst) {
@@ -70,8 +75,7 @@ fn unread_acks(name: &str) {
         }
     });
     assert_eq!(pair.count(|stats| stats.bad.unread_acks), 1, "counted");
-    let from = stream.local_addr().expect("an address").to_string();
-    assert_eq!(log::with(&from).len(), 1, "logged");
+    assert_eq!(pair.logged().len(), 1, "logged");
     pair.unharmed();
 }
 
@@ -83,7 +87,7 @@ fn never_reads(name: &str) {
         ..Limits::default()
     };
     let pair = Pair::start(name, |builder| builder.limits(limits));
-    let stalled = Stalled::join(ATTACKER);
+    let stalled = Stalled::join(pair.attacker);
     until("the stalled peer is a member", SOON, || {
         match pair.victim.cluster.members().len() {
             2 => Ok(()),
@@ -167,7 +171,7 @@ fn too_many(name: &str) {
         ..Limits::default()
     };
     let mut pair = Pair::start(name, |builder| builder.limits(limits));
-    let streams: Vec<TcpStream> = (0..200).map(|_| connect(&pair.victim)).collect();
+    let streams: Vec<TcpStream> = (0..200).map(|_| pair.connect()).collect();
     until("the table has a bound", SOON, || {
         match pair.count(|stats| stats.accepts) {
             accepts if accepts >= 200 => Ok(()),
