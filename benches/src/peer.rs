@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::io::BufRead as _;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::Thread;
 use std::time::Duration;
 
@@ -40,7 +40,12 @@ pub type Engine = ChannelEngine<Ticker>;
 
 /// Who waits for the outcome of a message.
 #[derive(Debug, Default)]
-struct Waiting(Mutex<HashMap<UniqueId, Arc<Waiter>>>);
+struct Waiting {
+    by_id: Mutex<HashMap<UniqueId, Arc<Waiter>>>,
+    /// Those whose outcome is known, to be woken when the engine is free again.
+    settled: Mutex<Vec<Arc<Waiter>>>,
+    any_settled: AtomicBool,
+}
 
 #[derive(Debug)]
 struct Waiter {
@@ -49,10 +54,13 @@ struct Waiter {
     faulty: AtomicBool,
 }
 
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Waiting {
     fn insert(&self, id: UniqueId, waiter: &Arc<Waiter>) {
-        let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        waiting.insert(id, Arc::clone(waiter));
+        lock(&self.by_id).insert(id, Arc::clone(waiter));
     }
 
     /// Drains what the channel has to tell.
@@ -60,15 +68,11 @@ impl Waiting {
         while let Some(event) = engine.channel.poll_event() {
             match event {
                 ChannelEvent::Sent { id, faulty } => {
-                    let waiter = self
-                        .0
-                        .lock()
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .remove(&id);
+                    let waiter = lock(&self.by_id).remove(&id);
                     if let Some(waiter) = waiter {
                         waiter.faulty.store(!faulty.is_empty(), Ordering::Relaxed);
-                        waiter.settled.store(true, Ordering::Release);
-                        waiter.thread.unpark();
+                        lock(&self.settled).push(waiter);
+                        self.any_settled.store(true, Ordering::Release);
                     }
                 }
                 ChannelEvent::Lost {
@@ -79,15 +83,29 @@ impl Waiting {
             }
         }
     }
+
+    /// The engine is free: wakes those who waited.
+    fn after(&self) {
+        if self.any_settled.swap(false, Ordering::Acquire) {
+            for waiter in lock(&self.settled).drain(..) {
+                waiter.settled.store(true, Ordering::Release);
+                waiter.thread.unpark();
+            }
+        }
+    }
 }
 
 /// A node at `port` whose only other member is at `other`.
 fn start(port: u16, other: u16) -> Result<(Handle<Engine>, Arc<Waiting>)> {
     let (bound, channel) = local::channel(port, other)?;
     let waiting = Arc::new(Waiting::default());
-    let told = Arc::clone(&waiting);
     let engine = ChannelEngine::new(channel, Ticker::default());
-    let handle = bound.spawn(engine, move |engine: &mut Engine, _| told.turn(engine))?;
+    let (told, woken) = (Arc::clone(&waiting), Arc::clone(&waiting));
+    let handle = bound.spawn_with(
+        engine,
+        move |engine: &mut Engine, _| told.turn(engine),
+        move || woken.after(),
+    )?;
     handle.with(|engine, now| engine.channel.start(now));
     Ok((handle, waiting))
 }

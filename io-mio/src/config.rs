@@ -129,8 +129,8 @@ pub struct Tuning {
     pub accepts_per_turn: u32,
     /// Datagrams read in one turn. Default 64; at least 1.
     pub datagrams_per_turn: u32,
-    /// A command that finds its connection written to less than this ago leaves its bytes to be joined with the
-    /// next ones. Default 10 µs; zero writes after every command.
+    /// Commands of one thread that follow each other within this time leave their bytes to be joined: who waited for
+    /// an answer could not be so fast. Default 10 µs; zero writes after every command.
     pub coalesce_within: Duration,
     /// After so many commands that left bytes, the command writes them itself. Default 64; at least 1.
     pub coalesce_commands: u32,

@@ -29,6 +29,7 @@ pub(crate) fn run<E: Engine>(shared: &Shared<E>, mut poll: Poll) {
         let wait = state.sleep(now);
         shared.notify(&state);
         drop(state);
+        shared.released();
         if let Err(error) = wait_for_events(&mut poll, &mut events, now, wait) {
             // Nothing this process does can cause it short of closing a descriptor that is not its own.
             tracing::error!(%error, "waiting for readiness failed: the driver stops");
@@ -47,6 +48,8 @@ pub(crate) fn run<E: Engine>(shared: &Shared<E>, mut poll: Poll) {
             }
             state.flush(now);
             shared.notify(&state);
+            drop(state);
+            shared.released();
             if rest.peek().is_none() {
                 break;
             }

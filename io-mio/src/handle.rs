@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::fmt;
 use std::io;
 use std::ops::{Deref, DerefMut};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant as StdInstant};
@@ -16,7 +17,7 @@ use crate::bind::{Bound, Clock};
 use crate::driver;
 use crate::error::BindError;
 use crate::sockets::{Sockets, WAKER};
-use crate::state::{Mode, State, Turn};
+use crate::state::{State, Turn};
 use crate::stats::DriverStats;
 
 /// What the driver thread and all handles share.
@@ -25,6 +26,10 @@ pub(crate) struct Shared<E> {
     changed: Condvar,
     waker: Waker,
     clock: Clock,
+    /// Called without the lock after each piece of work.
+    after: Box<dyn Fn() + Send + Sync>,
+    /// Threads on their way to a command.
+    callers: AtomicU32,
 }
 
 thread_local! {
@@ -77,6 +82,14 @@ impl<E> Shared<E> {
         Locked { state, inside }
     }
 
+    /// Takes the lock for a command, so that the one before knows that it is not the last.
+    fn lock_for_command(&self) -> Locked<'_, E> {
+        self.callers.fetch_add(1, Ordering::Relaxed);
+        let state = self.lock();
+        self.callers.fetch_sub(1, Ordering::Relaxed);
+        state
+    }
+
     pub(crate) fn now(&self) -> Instant {
         self.clock.now()
     }
@@ -88,10 +101,36 @@ impl<E> Shared<E> {
         }
     }
 
+    /// The lock has been released: those whose outcomes the turn has noted can be woken, and will find it free.
+    pub(crate) fn released(&self) {
+        (self.after)();
+    }
+
+    /// Does what a command wants done; whether the driver thread has to be woken for the rest.
+    fn end_command(&self, state: &mut State<E>, now: Instant) -> bool
+    where
+        E: Engine,
+    {
+        state.settle(now);
+        let thread = INSIDE.with(|inside| std::ptr::from_ref(inside).addr());
+        let followed = self.callers.load(Ordering::Relaxed) > 0;
+        let bytes = state.end_command(now, thread, followed);
+        state.must_wake(bytes)
+    }
+
     fn wake(&self) {
         if let Err(error) = self.waker.wake() {
             tracing::error!(%error, "cannot wake the driver thread");
         }
+    }
+}
+
+/// Leaves it to the driver thread to finish for a command that panics, other commands' bytes included.
+struct Unfinished<'a, E>(&'a Shared<E>);
+
+impl<E> Drop for Unfinished<'_, E> {
+    fn drop(&mut self) {
+        self.0.wake();
     }
 }
 
@@ -148,6 +187,23 @@ impl Bound {
         engine: E,
         turn: impl FnMut(&mut E, Instant) + Send + 'static,
     ) -> Result<Handle<E>, BindError> {
+        self.spawn_with(engine, turn, || ())
+    }
+
+    /// As [`spawn`](Self::spawn); `after` is called without the lock, on the thread whose work has just released it.
+    ///
+    /// Threads that wait for outcomes are best woken there: woken by `turn` they would find the engine taken, and
+    /// wait again.
+    ///
+    /// # Errors
+    ///
+    /// As [`spawn`](Self::spawn).
+    pub fn spawn_with<E: Engine + Send + 'static>(
+        self,
+        engine: E,
+        turn: impl FnMut(&mut E, Instant) + Send + 'static,
+        after: impl Fn() + Send + Sync + 'static,
+    ) -> Result<Handle<E>, BindError> {
         let os = |step: &'static str| move |source: io::Error| BindError::Os { step, source };
         let poll = Poll::new().map_err(os("open a readiness queue"))?;
         let registry = poll
@@ -164,6 +220,8 @@ impl Bound {
             changed: Condvar::new(),
             waker,
             clock,
+            after: Box::new(after),
+            callers: AtomicU32::new(0),
         });
         let thread = std::thread::Builder::new()
             .name(format!("folkmoot-{}", addr.port()))
@@ -213,17 +271,18 @@ impl<E: Engine> Handle<E> {
     /// If called by a command or a turn of the same engine, which already has it.
     pub fn with<R>(&self, command: impl FnOnce(&mut E, Instant) -> R) -> R {
         let shared = &*self.owner.shared;
-        let mut state = shared.lock();
+        let mut state = shared.lock_for_command();
         let now = shared.now();
+        let unfinished = Unfinished(shared);
         let result = command(&mut state.engine, now);
-        state.settle(now, Mode::Caller);
-        state.end_command(now);
-        let wake = state.must_wake();
+        std::mem::forget(unfinished);
+        let wake = shared.end_command(&mut state, now);
         shared.notify(&state);
         drop(state);
         if wake {
             shared.wake();
         }
+        shared.released();
         result
     }
 
@@ -251,18 +310,20 @@ impl<E: Engine> Handle<E> {
     ) -> Option<R> {
         let shared = &*self.owner.shared;
         let until = StdInstant::now() + limit;
-        let mut state = shared.lock();
+        let mut state = shared.lock_for_command();
         loop {
             let now = shared.now();
+            let unfinished = Unfinished(shared);
             let answer = command(&mut state.engine, now);
-            state.settle(now, Mode::Caller);
-            state.end_command(now);
-            if state.must_wake() {
+            std::mem::forget(unfinished);
+            if shared.end_command(&mut state, now) {
                 shared.wake();
             }
             let left = until.saturating_duration_since(StdInstant::now());
             if answer.is_some() || state.stopped || left.is_zero() {
                 shared.notify(&state);
+                drop(state);
+                shared.released();
                 return answer;
             }
             state.watchers += 1;

@@ -168,6 +168,7 @@ impl Sockets {
     /// Notes that a stream has something to write.
     pub(crate) fn mark_dirty(&mut self, conn: ConnId) {
         if let Some(stream) = self.streams.get_mut(conn)
+            && stream.can_write()
             && !stream.in_dirty
         {
             stream.in_dirty = true;
@@ -187,10 +188,12 @@ impl Sockets {
 
     /// Whether the driver thread must not sleep.
     pub(crate) fn has_work(&self) -> bool {
-        !self.ready.is_empty()
-            || !self.dirty.is_empty()
-            || self.accept_ready
-            || self.datagrams_ready
+        self.has_reading() || !self.dirty.is_empty()
+    }
+
+    /// Whether the driver thread has something to read or to accept.
+    pub(crate) fn has_reading(&self) -> bool {
+        !self.ready.is_empty() || self.accept_ready || self.datagrams_ready
     }
 
     /// Closes everything. Nothing can be opened afterwards.

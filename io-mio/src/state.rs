@@ -15,15 +15,6 @@ use crate::stream::Phase;
 /// What drains the engine's events, under the lock.
 pub(crate) type Turn<E> = Box<dyn FnMut(&mut E, Instant) + Send>;
 
-/// On whose time outputs are worked off.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Mode {
-    /// The driver thread: bytes are written when the batch of events is through.
-    Driver,
-    /// A command's caller: bytes are written at once unless more are likely to follow.
-    Caller,
-}
-
 /// Whether the driver thread waits, and how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Waiting {
@@ -42,6 +33,8 @@ pub(crate) struct State<E> {
     flushing: Vec<ConnId>,
     /// Commands since bytes were first left to gather.
     gathered: u32,
+    /// Which thread ran the last command, and when.
+    last_command: Option<(usize, Instant)>,
     pub(crate) waiting: Waiting,
     /// Threads that want to know when something has changed.
     pub(crate) watchers: usize,
@@ -64,6 +57,7 @@ impl<E: Engine> State<E> {
             buffer,
             flushing: Vec::new(),
             gathered: 0,
+            last_command: None,
             waiting: Waiting::Awake,
             watchers: 0,
             stopping: false,
@@ -72,11 +66,11 @@ impl<E: Engine> State<E> {
     }
 
     /// Does what the engine wants and tells the application, until neither has more.
-    pub(crate) fn settle(&mut self, now: Instant, mode: Mode) {
+    pub(crate) fn settle(&mut self, now: Instant) {
         let mut next = self.engine.poll_output();
         loop {
             while let Some(output) = next {
-                self.perform(now, output, mode);
+                self.perform(now, output);
                 next = self.engine.poll_output();
             }
             (self.turn)(&mut self.engine, now);
@@ -87,22 +81,34 @@ impl<E: Engine> State<E> {
         }
     }
 
-    /// After a command: bytes that have gathered long enough are written here and now.
-    pub(crate) fn end_command(&mut self, now: Instant) {
+    /// After a command of `thread`: writes what waits, unless more is likely to follow at once. `followed` says that
+    /// another thread waits to run a command. Whether what was left is nobody's business but the driver's.
+    ///
+    /// A thread whose commands follow each other closely does not wait for answers, so its bytes may gather; and of
+    /// several threads that come at once the last writes for all.
+    pub(crate) fn end_command(&mut self, now: Instant, thread: usize, followed: bool) -> bool {
         self.sockets.stats.commands += 1;
+        let within = self.sockets.tuning.coalesce_within;
+        let burst = self
+            .last_command
+            .replace((thread, now))
+            .is_some_and(|(last, at)| last == thread && now.since(at) < within);
         if self.sockets.dirty.is_empty() {
             self.gathered = 0;
-            return;
+            return false;
         }
-        self.sockets.stats.deferred += 1;
         self.gathered += 1;
-        if self.gathered >= self.sockets.tuning.coalesce_commands {
-            self.flush(now);
+        if (burst || followed) && self.gathered < self.sockets.tuning.coalesce_commands {
+            self.sockets.stats.deferred += 1;
+            return burst || !followed;
         }
+        self.flush(now);
+        !self.sockets.dirty.is_empty()
     }
 
-    /// Whether the driver thread has to be woken for what a command has left. Says so once.
-    pub(crate) fn must_wake(&mut self) -> bool {
+    /// Whether the driver thread has to be woken for what a command has left: `bytes`, or an earlier deadline. Says so
+    /// once.
+    pub(crate) fn must_wake(&mut self, bytes: bool) -> bool {
         let Waiting::Until(until) = self.waiting else {
             return false;
         };
@@ -111,7 +117,7 @@ impl<E: Engine> State<E> {
             (Some(_), None) => true,
             (None, _) => false,
         };
-        let must = earlier || self.stopping || self.sockets.has_work();
+        let must = earlier || bytes || self.stopping || self.sockets.has_reading();
         if must {
             self.waiting = Waiting::Awake;
             self.sockets.stats.wakes += 1;
@@ -141,7 +147,7 @@ impl<E: Engine> State<E> {
         self.sockets.stats.turns += 1;
     }
 
-    fn perform(&mut self, now: Instant, output: Output, mode: Mode) {
+    fn perform(&mut self, now: Instant, output: Output) {
         match output {
             Output::Connect { conn, to } => {
                 if let Err(error) = self.sockets.connect(conn, to) {
@@ -151,7 +157,8 @@ impl<E: Engine> State<E> {
                     self.engine.handle(now, Input::Closed { conn, reason });
                 }
             }
-            Output::Transmit { conn } => self.transmit(now, conn, mode),
+            // Written when the batch of events is through, or the command ends.
+            Output::Transmit { conn } => self.sockets.mark_dirty(conn),
             Output::Datagram { conn, to } => self.datagram(now, conn, to),
             Output::PauseRead { conn } => {
                 if let Some(stream) = self.sockets.streams.get_mut(conn) {
@@ -168,26 +175,6 @@ impl<E: Engine> State<E> {
             }
             Output::Close { conn } => self.close(now, conn),
             Output::Abort { conn } => self.abort(conn),
-        }
-    }
-
-    /// `conn` has bytes: write now, or let more gather.
-    fn transmit(&mut self, now: Instant, conn: ConnId, mode: Mode) {
-        let Some(stream) = self.sockets.streams.get_mut(conn) else {
-            return;
-        };
-        if !stream.can_write() {
-            return; // an edge will say when
-        }
-        let within = self.sockets.tuning.coalesce_within;
-        let busy = stream.in_dirty
-            || stream
-                .written_at
-                .is_some_and(|written_at| now.since(written_at) < within);
-        if mode == Mode::Driver || busy {
-            self.sockets.mark_dirty(conn);
-        } else {
-            self.write(now, conn);
         }
     }
 
@@ -220,7 +207,6 @@ impl<E: Engine> State<E> {
                     return;
                 }
                 Ok(len) => {
-                    stream.written_at = Some(now);
                     budget = budget.saturating_sub(len);
                     self.sockets.stats.bytes_written += len as u64;
                     self.engine.transmitted(now, conn, len);
@@ -251,7 +237,7 @@ impl<E: Engine> State<E> {
                 self.write(now, conn);
             }
         }
-        self.settle(now, Mode::Driver);
+        self.settle(now);
     }
 
     fn datagram(&mut self, now: Instant, conn: ConnId, to: Target) {
@@ -373,7 +359,7 @@ impl<E: Engine> State<E> {
             }
             Some(error) => self.end(now, conn, &error),
         }
-        self.settle(now, Mode::Driver);
+        self.settle(now);
         // Bytes may have waited for this.
         self.sockets.mark_dirty(conn);
         self.sockets.streams.get_mut(conn).is_some()
@@ -392,7 +378,7 @@ impl<E: Engine> State<E> {
                     && let Ok(Some(error)) = stream.socket.take_error()
                 {
                     self.end(now, conn, &error);
-                    self.settle(now, Mode::Driver);
+                    self.settle(now);
                 }
                 return;
             }
@@ -407,7 +393,7 @@ impl<E: Engine> State<E> {
                     self.sockets.stats.bytes_read += len as u64;
                     let bytes = &self.buffer[..len];
                     self.engine.handle(now, Input::Received { conn, bytes });
-                    self.settle(now, Mode::Driver);
+                    self.settle(now);
                     if !whole {
                         return; // a short read emptied the socket: the next byte makes an edge
                     }
@@ -416,7 +402,7 @@ impl<E: Engine> State<E> {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {
                     self.end(now, conn, &error);
-                    self.settle(now, Mode::Driver);
+                    self.settle(now);
                     return;
                 }
             }
@@ -432,7 +418,7 @@ impl<E: Engine> State<E> {
             let reason = CloseReason::EndOfStream;
             self.engine.handle(now, Input::Closed { conn, reason });
         }
-        self.settle(now, Mode::Driver);
+        self.settle(now);
     }
 
     fn accept(&mut self, now: Instant) {
@@ -445,7 +431,7 @@ impl<E: Engine> State<E> {
                 Ok((socket, from)) => {
                     self.sockets.stats.accepted += 1;
                     self.admit(now, socket, from);
-                    self.settle(now, Mode::Driver);
+                    self.settle(now);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) if is_exhausted(&error) => {
@@ -507,7 +493,7 @@ impl<E: Engine> State<E> {
                         self.sockets.stats.datagrams_received += 1;
                         let bytes = &self.buffer[..len];
                         self.engine.handle(now, Input::Datagram { from, bytes });
-                        self.settle(now, Mode::Driver);
+                        self.settle(now);
                     }
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                     // A report of an earlier datagram's fate; the socket itself is fine.
@@ -519,6 +505,7 @@ impl<E: Engine> State<E> {
 
     /// What earlier turns have left, and what time has brought.
     pub(crate) fn continue_work(&mut self, now: Instant) {
+        self.settle(now);
         for _ in 0..self.sockets.ready.len() {
             let Some(conn) = self.sockets.ready.pop_front() else {
                 break;
@@ -540,7 +527,7 @@ impl<E: Engine> State<E> {
         }
         if self.engine.poll_timeout().is_some_and(|at| at <= now) {
             self.engine.handle(now, Input::Timeout);
-            self.settle(now, Mode::Driver);
+            self.settle(now);
         }
         self.flush(now);
     }
@@ -551,7 +538,7 @@ impl<E: Engine> State<E> {
             self.write(now, conn);
         }
         self.sockets.close();
-        self.settle(now, Mode::Driver);
+        self.settle(now);
         self.stopped = true;
     }
 }

@@ -4,7 +4,6 @@ use std::io::{self, IoSlice, Write as _};
 use std::net::SocketAddr;
 
 use folkmoot_core::engine::{ConnId, Gather};
-use folkmoot_core::time::Instant;
 use mio::net::TcpStream;
 
 /// How far a stream has come.
@@ -36,8 +35,6 @@ pub(crate) struct Stream {
     pub(crate) in_ready: bool,
     /// Waits in the queue of streams that have something to write.
     pub(crate) in_dirty: bool,
-    /// When bytes were last written.
-    pub(crate) written_at: Option<Instant>,
 }
 
 impl Stream {
@@ -53,7 +50,6 @@ impl Stream {
             ended: false,
             in_ready: false,
             in_dirty: false,
-            written_at: None,
         }
     }
 

@@ -46,9 +46,14 @@ fn eight_threads_lose_nothing_and_keep_their_order() {
 }
 
 #[test]
-fn a_command_on_an_idle_connection_writes_by_itself_and_a_burst_gathers() {
+fn a_command_writes_by_itself_and_a_burst_gathers() {
     const BURST: u64 = 1_000;
-    for (within, deferred) in [(Duration::ZERO, 0), (Duration::from_secs(3600), BURST - 1)] {
+    // Of a burst the first command writes, and every 64th for the others.
+    let gathered = BURST - 1 - BURST / 64;
+    for (within, least, most) in [
+        (Duration::ZERO, 0, 0),
+        (Duration::from_secs(3600), gathered, BURST),
+    ] {
         let (server, addr) = run(Toy::new(Role::Count));
         let mut config = config();
         config.tuning.coalesce_within = within;
@@ -59,8 +64,9 @@ fn a_command_on_an_idle_connection_writes_by_itself_and_a_burst_gathers() {
             client.with(|toy, _| toy.send(conn, b"12345678"));
         }
         let after = client.driver_stats();
-        assert_eq!(after.deferred - before.deferred, deferred, "{within:?}");
-        if deferred == 0 {
+        let deferred = after.deferred - before.deferred;
+        assert!((least..=most).contains(&deferred), "{within:?}: {deferred}");
+        if most == 0 {
             assert_eq!(after.writes - before.writes, BURST);
         }
         until(&server, |toy| {
@@ -170,12 +176,22 @@ fn calling_the_handle_from_its_own_command_is_refused_not_a_deadlock() {
 #[test]
 fn a_panic_in_a_command_is_the_commands_alone() {
     let (node, _) = run(Toy::new(Role::Collect));
+    let (server, addr) = run(Toy::new(Role::Collect));
+    let conn = connect(&node, addr);
     let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        node.with(|_, _| panic!("the application's mistake"));
+        node.with(|toy, _| {
+            toy.send(conn, b"before");
+            panic!("the application's mistake");
+        });
     }));
     assert!(panicked.is_err());
-    node.with(|toy, now| toy.timer = Some(now));
-    until(&node, |toy| (toy.fired == 1).then_some(()));
+    // What it had asked for is done all the same.
+    until(&server, |toy| {
+        toy.conns
+            .values()
+            .any(|c| c.received == b"before")
+            .then_some(())
+    });
     stop(&node);
 }
 
