@@ -5,7 +5,6 @@ use alloc::vec::Vec;
 use bytes::BufMut;
 use hashbrown::HashMap;
 
-use super::bytes::begin;
 use super::catalogue;
 use super::descriptor::{ClassDescriptor, FieldDescriptor};
 use super::graph::{
@@ -121,19 +120,6 @@ impl Boxed {
             b'D' => Self::Double(f64::from_be_bytes(*bytes.first_chunk()?)),
             _ => return None,
         })
-    }
-
-    pub(crate) const fn begin(self) -> &'static [u8] {
-        match self {
-            Self::Boolean(_) => begin::BOOLEAN,
-            Self::Byte(_) => begin::BYTE,
-            Self::Character(_) => begin::CHARACTER,
-            Self::Short(_) => begin::SHORT,
-            Self::Integer(_) => begin::INTEGER,
-            Self::Long(_) => begin::LONG,
-            Self::Float(_) => begin::FLOAT,
-            Self::Double(_) => begin::DOUBLE,
-        }
     }
 }
 

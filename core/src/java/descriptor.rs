@@ -35,6 +35,57 @@ pub struct FieldDescriptor {
 }
 
 impl ClassDescriptor {
+    /// A serializable class without fields.
+    pub fn new(name: &str, uid: i64) -> Self {
+        Self {
+            name: name.into(),
+            uid,
+            flags: code::SERIALIZABLE,
+            fields: Vec::new(),
+            superclass: None,
+        }
+    }
+
+    /// An enum.
+    pub fn enumeration(name: &str) -> Self {
+        Self {
+            flags: code::SERIALIZABLE | code::IS_ENUM,
+            superclass: Self::well_known("java.lang.Enum").map(Arc::new),
+            ..Self::new(name, 0)
+        }
+    }
+
+    /// An externalizable class: its objects have custom data and nothing else.
+    pub fn externalizable(name: &str, uid: i64) -> Self {
+        Self {
+            flags: code::EXTERNALIZABLE | code::EXTERNAL_BLOCK_DATA,
+            ..Self::new(name, uid)
+        }
+    }
+
+    /// The same with one more field, at the place where Java has it. `signature` is `I`, `[B`, `Ljava/lang/String;`.
+    #[must_use]
+    pub fn with_field(mut self, name: &str, signature: &str) -> Self {
+        let reference = |signature: &[u8]| matches!(signature, [b'L' | b'[', ..]);
+        let field = FieldDescriptor {
+            name: name.into(),
+            signature: signature.into(),
+        };
+        let key = (reference(signature.as_bytes()), field.name.clone());
+        let at = self.fields.partition_point(|other| {
+            (reference(other.signature.as_modified_utf8()), &other.name) < (key.0, &key.1)
+        });
+        self.fields.insert(at, field);
+        self
+    }
+
+    /// The same below a superclass.
+    #[must_use]
+    pub fn with_superclass(mut self, superclass: Self) -> Self {
+        self.superclass = Some(Arc::new(superclass));
+        self
+    }
+
     /// Whether this is an enum.
     pub const fn is_enum(&self) -> bool {
         self.flags & code::IS_ENUM != 0

@@ -7,6 +7,8 @@
 //! - [`ObjectInput`] and [`ObjectOutput`] read and write a stream item by item, as Tomcat's `readExternal` and
 //!   `writeExternal` methods do.
 //! - [`Graph`] is a whole stream as nodes, to look into, to change and to build.
+//! - [`Value`] is a value as a tree, for people; [`ClassRegistry`] has what is needed to write objects of classes that
+//!   were seen before.
 
 mod big_integer;
 mod build;
@@ -14,6 +16,8 @@ mod bytes;
 mod catalogue;
 mod code;
 mod copy;
+#[cfg(feature = "serde")]
+mod de;
 mod descriptor;
 mod encode;
 mod error;
@@ -23,16 +27,23 @@ mod jdk;
 mod limits;
 mod object;
 mod parse;
+mod read_value;
 mod reader;
+#[cfg(feature = "serde")]
+mod ser;
 mod shared;
 mod string;
 mod table;
 mod token;
+mod value;
+mod write_value;
 mod writer;
 
 pub use self::big_integer::{BigInteger, NoInteger};
 pub use self::build::{Boxed, Part};
 pub use self::bytes::{JavaBytes, STREAM_HEADER};
+#[cfg(feature = "serde")]
+pub use self::de::{from_java, from_value};
 pub use self::descriptor::{ClassDescriptor, ClassRegistry, FieldDescriptor};
 pub use self::error::{JavaError, JavaErrorKind, Next};
 pub(crate) use self::graph::Item;
@@ -41,6 +52,9 @@ pub use self::jdk::Collection;
 pub use self::limits::Limits;
 pub use self::object::{CustomData, FieldError, FieldOf, FieldValue};
 pub use self::reader::ObjectInput;
+#[cfg(feature = "serde")]
+pub use self::ser::{to_java, to_java_as, to_value};
 pub use self::string::JavaString;
 pub(crate) use self::string::is_modified_utf8;
+pub use self::value::{Object, Value, ValueError};
 pub use self::writer::ObjectOutput;

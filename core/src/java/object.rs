@@ -57,8 +57,6 @@ impl core::error::Error for FieldError {}
 pub(crate) struct Level {
     /// The class, as a number among the graph's.
     pub(crate) class: u32,
-    /// Custom data that stand before the fields.
-    pub(crate) prefix: (u32, u32),
     pub(crate) primitives: Option<u32>,
     pub(crate) objects: (u32, u32),
     /// Custom data, without their end.
@@ -109,7 +107,6 @@ impl Graph {
         };
         let mut level = Level {
             class,
-            prefix: (*at, *at + prefix),
             primitives: None,
             objects: (0, 0),
             annotation: (0, 0),
