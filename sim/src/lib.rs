@@ -19,6 +19,7 @@ mod node;
 mod plan;
 mod rng;
 mod run;
+pub mod sessions;
 mod stream;
 mod trace;
 mod world;

@@ -1,0 +1,213 @@
+//! One cluster with one web application.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+
+use folkmoot_core::channel::{Channel, ChannelConfig, ChannelEvent, SendError, UniqueId};
+use folkmoot_core::cluster::{Cluster, ClusterConfig, ClusterEvent, ContextId};
+use folkmoot_core::engine::{ConnId, Engine, Gather, Input, Output};
+use folkmoot_core::java::JavaBytes;
+use folkmoot_core::session::{
+    DeltaManager, DeltaManagerConfig, DeltaSession, ManagerState, SessionId,
+};
+use folkmoot_core::time::Instant;
+
+use crate::group::node_of;
+use crate::machine::{Boot, Machine, NodeId};
+
+/// Events a node keeps for a scenario to look at.
+const EVENTS_KEPT: usize = 10_000;
+
+/// A node that is a cluster with one web application.
+pub struct SessionNode {
+    cluster: Cluster,
+    context: ContextId,
+    /// What has been heard from the cluster, the oldest first.
+    pub events: VecDeque<ClusterEvent>,
+    /// What became of acknowledged messages: the destinations that may not have them.
+    pub settled: BTreeMap<UniqueId, Vec<u16>>,
+    queue_max: usize,
+    stopping: bool,
+}
+
+impl SessionNode {
+    /// The cluster that the configurations describe, started, with one application.
+    ///
+    /// # Panics
+    /// If a configuration is wrong: that is the scenario's mistake.
+    pub fn new(
+        boot: &Boot,
+        channel: ChannelConfig,
+        cluster: ClusterConfig,
+        manager: DeltaManagerConfig,
+    ) -> Self {
+        let queue_max = channel
+            .limits
+            .queue_bytes_max
+            .max(channel.limits.message_bytes_max);
+        let channel = Channel::new(channel, boot.seed, boot.now, boot.unix_ms)
+            .expect("a valid configuration");
+        let mut cluster = Cluster::new(channel, cluster);
+        let context = cluster
+            .register_manager(boot.now, "/shop", manager)
+            .expect("a valid configuration");
+        cluster.start(boot.now);
+        Self {
+            cluster,
+            context,
+            events: VecDeque::new(),
+            settled: BTreeMap::new(),
+            queue_max,
+            stopping: false,
+        }
+    }
+
+    /// The cluster.
+    pub const fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+
+    /// The cluster, to command.
+    pub const fn cluster_mut(&mut self) -> &mut Cluster {
+        &mut self.cluster
+    }
+
+    /// The application.
+    pub const fn context(&self) -> ContextId {
+        self.context
+    }
+
+    /// The manager; `None` once the node is stopping.
+    pub fn manager(&self) -> Option<&DeltaManager> {
+        self.cluster.manager(self.context)
+    }
+
+    /// Whether it has the state of the cluster and serves.
+    pub fn is_ready(&self) -> bool {
+        !self.stopping
+            && self
+                .manager()
+                .is_some_and(|manager| manager.state() == ManagerState::Ready)
+    }
+
+    /// The nodes it counts as members, in order of their addresses.
+    pub fn members(&self) -> Vec<NodeId> {
+        let members = self.cluster.channel().members();
+        let mut nodes: Vec<NodeId> = members.filter_map(|(_, member)| node_of(member)).collect();
+        nodes.sort();
+        nodes
+    }
+
+    /// One request: joins the session if it is there, runs what the application does, and replicates. `None` if there is no
+    /// such session; otherwise what the application returned, and the id of the message that went out.
+    pub fn request<R>(
+        &mut self,
+        now: Instant,
+        id: &SessionId,
+        application: impl FnOnce(&mut Cluster, ContextId) -> R,
+    ) -> Option<(R, Result<Option<UniqueId>, SendError>)> {
+        if !self.cluster.access_session(now, self.context, id) {
+            return None;
+        }
+        let result = application(&mut self.cluster, self.context);
+        let sent = self.cluster.request_completed(now, self.context, id);
+        self.cluster.end_access(now, self.context, id);
+        Some((result, sent))
+    }
+
+    /// All sessions with their attributes as text, in order: for comparing nodes.
+    pub fn contents(&self) -> BTreeMap<String, BTreeMap<String, String>> {
+        let sessions = self.manager().into_iter().flat_map(DeltaManager::sessions);
+        sessions
+            .map(|session| (session.id().to_string(), attributes(session)))
+            .collect()
+    }
+}
+
+fn attributes(session: &DeltaSession) -> BTreeMap<String, String> {
+    let attributes = session.attributes();
+    attributes
+        .map(|(name, value)| (name.to_string_lossy().into_owned(), value_text(value)))
+        .collect()
+}
+
+/// An attribute as text.
+pub fn value_text(value: &JavaBytes) -> String {
+    match value.as_string() {
+        Some(text) => text.to_string_lossy().into_owned(),
+        None => format!("{value:?}"),
+    }
+}
+
+impl Engine for SessionNode {
+    fn handle(&mut self, now: Instant, input: Input<'_>) {
+        self.cluster.handle(now, input);
+    }
+
+    fn accept(&mut self, now: Instant, from: SocketAddr) -> Option<ConnId> {
+        self.cluster.accept(now, from)
+    }
+
+    fn poll_output(&mut self) -> Option<Output> {
+        self.cluster.poll_output()
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        self.cluster.poll_timeout()
+    }
+
+    fn transmit<'a>(&'a self, conn: ConnId, out: &mut Gather<'a>) {
+        self.cluster.transmit(conn, out);
+    }
+
+    fn transmitted(&mut self, now: Instant, conn: ConnId, len: usize) {
+        self.cluster.transmitted(now, conn, len);
+    }
+}
+
+impl Machine for SessionNode {
+    fn turn(&mut self, _now: Instant) {
+        while let Some(event) = self.cluster.poll_event() {
+            if let ClusterEvent::Channel(ChannelEvent::Sent { id, faulty }) = &event {
+                let slots = faulty.iter().map(|(member, _)| member.slot() as u16);
+                self.settled.insert(*id, slots.collect());
+            }
+            if self.events.len() == EVENTS_KEPT {
+                self.events.pop_front();
+            }
+            self.events.push_back(event);
+        }
+    }
+
+    fn set_wall_clock(&mut self, now: Instant, unix_ms: u64) {
+        self.cluster.set_wall_clock(now, unix_ms);
+    }
+
+    fn check(&mut self, _now: Instant) -> Option<(&'static str, String)> {
+        let channel = self.cluster.channel();
+        for (index, _) in channel.members() {
+            let queued = channel.queue_bytes(index);
+            if queued > self.queue_max {
+                let what = format!("{queued} bytes for a member, {} allowed", self.queue_max);
+                return Some(("no queue over its bound", what));
+            }
+        }
+        let manager = self.cluster.manager(self.context)?;
+        let limits = &manager.config().limits;
+        let (held, early) = (manager.received_queue_size(), manager.early_messages());
+        if held > limits.held_messages_max || early > limits.early_messages_max {
+            let what = format!("{held} messages held, {early} early");
+            return Some(("no queue over its bound", what));
+        }
+        None
+    }
+
+    fn stop(&mut self, now: Instant) {
+        self.stopping = true;
+        self.cluster.stop(now);
+    }
+
+    fn describe(&self, bytes: &[u8]) -> String {
+        crate::describe::describe(bytes)
+    }
+}
