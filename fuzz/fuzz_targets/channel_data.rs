@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|input: &[u8]| folkmoot_fuzz::wire::channel_data(input));
+libfuzzer_sys::fuzz_target!(|input: &[u8]| folkmoot_fuzz::targets::wire::channel_data(input));

@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|input: &[u8]| folkmoot_fuzz::wire::datagram(input));
+libfuzzer_sys::fuzz_target!(|input: &[u8]| folkmoot_fuzz::targets::wire::datagram(input));

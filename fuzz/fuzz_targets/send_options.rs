@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|input: &[u8]| folkmoot_fuzz::wire::send_options(input));
+libfuzzer_sys::fuzz_target!(|input: &[u8]| folkmoot_fuzz::targets::wire::send_options(input));

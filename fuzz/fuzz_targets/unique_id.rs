@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|input: &[u8]| folkmoot_fuzz::wire::unique_id(input));
+libfuzzer_sys::fuzz_target!(|input: &[u8]| folkmoot_fuzz::targets::wire::unique_id(input));

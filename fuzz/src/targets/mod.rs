@@ -1,0 +1,27 @@
+//! The formats and machines of `folkmoot-core`.
+
+pub mod java;
+pub mod machine;
+pub mod session;
+pub mod wire;
+
+/// A target: its name, which is that of its folder in `corpus` and `regressions`, and what it runs.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// All targets.
+pub const TARGETS: &[Target] = &[
+    ("frame", wire::frame),
+    ("channel_data", wire::channel_data),
+    ("member", wire::member),
+    ("datagram", wire::datagram),
+    ("send_options", wire::send_options),
+    ("unique_id", wire::unique_id),
+    ("java_stream", java::java_stream),
+    ("session_message", session::session_message),
+    ("delta_request", session::delta_request),
+    ("delta_session", session::delta_session),
+    ("session_state", session::session_state),
+    ("new_session_id", session::new_session_id),
+    ("channel", machine::channel),
+    ("cluster", machine::cluster),
+];

@@ -1,0 +1,109 @@
+//! What session managers tell each other.
+
+use folkmoot_core::java::{Graph, ObjectInput, ObjectOutput};
+use folkmoot_core::session::{
+    DeltaRequest, SessionMessage, SessionRecord, StateReader, begin_state, read_new_session_id,
+    write_new_session_id,
+};
+
+use super::java::LIMITS;
+
+/// A `SessionMessageImpl`, whose payload is anything.
+pub fn session_message(input: &[u8]) {
+    let Some(message) = SessionMessage::read(input) else {
+        return;
+    };
+    let mut again = Vec::new();
+    message.write(&mut again);
+    assert_eq!(again, input);
+    assert!(again.len() <= message.encoded_len());
+    assert!(Graph::parse(input, &LIMITS).is_ok() || input.len() > LIMITS.total_bytes);
+    if let Some(payload) = message.session {
+        delta_request(payload);
+        session_state(payload);
+        new_session_id(payload);
+    }
+}
+
+/// The payload of a delta.
+pub fn delta_request(input: &[u8]) {
+    let Ok(request) = DeltaRequest::read(input, &LIMITS) else {
+        return;
+    };
+    let mut out = ObjectOutput::new();
+    request
+        .write(&mut out)
+        .expect("what was read can be written");
+    let again = DeltaRequest::read(&out.finish(), &folkmoot_core::java::Limits::DEFAULT);
+    assert_eq!(again.as_ref(), Ok(&request));
+    let mut merged = DeltaRequest::new(request.session_id.clone(), false);
+    request
+        .actions
+        .iter()
+        .cloned()
+        .for_each(|action| merged.record(action));
+    assert!(merged.actions.len() <= request.actions.len());
+    assert_eq!(merged.is_empty(), request.is_empty());
+}
+
+/// One session.
+pub fn delta_session(input: &[u8]) {
+    let _ = SessionRecord::read_object(input, &LIMITS);
+    let Ok(mut stream) = ObjectInput::new(input, &LIMITS) else {
+        return;
+    };
+    let Ok(record) = SessionRecord::read(&mut stream) else {
+        return;
+    };
+    let mut out = ObjectOutput::new();
+    if record.write(&mut out).is_ok() {
+        let bytes = out.finish();
+        let mut again =
+            ObjectInput::new(&bytes, &folkmoot_core::java::Limits::DEFAULT).expect("a stream");
+        let read = SessionRecord::read(&mut again).expect("what was written can be read");
+        assert_eq!(read.attributes, record.attributes);
+        assert_eq!((read.head, read.id), (record.head, record.id));
+        assert_eq!(again.finish(), Ok(()));
+    }
+}
+
+/// The payload of a state transfer.
+pub fn session_state(input: &[u8]) {
+    let Ok(mut state) = StateReader::new(input, &LIMITS) else {
+        return;
+    };
+    let announced = state.remaining();
+    let mut sessions = Vec::new();
+    while let Ok(Some(session)) = state.next_session() {
+        sessions.push(session);
+    }
+    assert!(sessions.len() <= announced);
+    let mut out = ObjectOutput::new();
+    begin_state(&mut out, sessions.len());
+    for session in &sessions {
+        if session.write(&mut out).is_err() {
+            return;
+        }
+    }
+    let bytes = out.finish();
+    let limits = folkmoot_core::java::Limits::DEFAULT;
+    let mut again = StateReader::new(&bytes, &limits).expect("what was written can be read");
+    for session in &sessions {
+        let read = again
+            .next_session()
+            .expect("a session")
+            .expect("as many as were written");
+        assert_eq!((&read.id, read.head), (&session.id, session.head));
+        assert_eq!(read.attributes, session.attributes);
+    }
+    assert_eq!(again.next_session(), Ok(None));
+    assert_eq!(again.finish(), Ok(()));
+}
+
+/// The payload of a change of id.
+pub fn new_session_id(input: &[u8]) {
+    if let Ok(id) = read_new_session_id(input, &LIMITS) {
+        let again = write_new_session_id(&id).expect("what was read can be written");
+        assert_eq!(read_new_session_id(&again, &LIMITS), Ok(id));
+    }
+}
