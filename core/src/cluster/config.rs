@@ -5,7 +5,7 @@ use core::fmt;
 use core::time::Duration;
 
 use crate::channel::SendOptions;
-use crate::java::JavaString;
+use crate::java::{JavaString, Limits};
 use crate::session::ManagerConfigError;
 
 /// Behaviour of a cluster: Tomcat's names and defaults.
@@ -26,6 +26,8 @@ pub struct ClusterConfig {
     pub background_processor_delay: Duration,
     /// Whether changes of attributes become events. Default false.
     pub attribute_events: bool,
+    /// Bounds for Java streams that are not laid out as Tomcat's session messages.
+    pub java_limits: Limits,
     /// Managers, at most. Default 1024.
     pub managers_max: usize,
     /// Events kept for [`Cluster::poll_event`](super::Cluster::poll_event); what comes on top is counted only.
@@ -41,6 +43,7 @@ impl Default for ClusterConfig {
             channel_send_options: SendOptions::ASYNCHRONOUS,
             background_processor_delay: Duration::from_secs(10),
             attribute_events: false,
+            java_limits: Limits::DEFAULT,
             managers_max: 1024,
             events_max: 65_536,
         }

@@ -12,7 +12,7 @@ use crate::channel::{
     Channel, ChannelListener, Inbound, Lane, Member, MemberIndex, SendOptions, To, UniqueId,
     Verdict,
 };
-use crate::java::JavaString;
+use crate::java::{JavaString, Limits};
 use crate::session::{
     Cx, DeltaManager, DeltaManagerConfig, EventType, MessageError, SessionMessage,
 };
@@ -51,6 +51,7 @@ pub(crate) struct Managers {
     /// When a message or an event has left something to be done; a time in the past for at once.
     pub(crate) due: Option<Instant>,
     skews: Skews,
+    limits: Limits,
     /// Who takes byte messages.
     pub(crate) byte_listener: Option<ByteListener>,
 }
@@ -76,6 +77,7 @@ impl Managers {
             unix_ms: 0,
             due: None,
             skews: Skews::default(),
+            limits: config.java_limits,
             byte_listener: None,
         }
     }
@@ -233,13 +235,19 @@ impl Managers {
         }
     }
 
-    /// A Java object that does not lie as a session message of any Tomcat since 8.5 does.
-    fn irregular(&mut self, _now: Instant, message: &Inbound<'_>) {
-        self.stats.not_accepted = self.stats.not_accepted.wrapping_add(1);
-        self.refuse(
-            message.from,
-            Refusal::Message(MessageError::of(message.message)),
-        );
+    /// A Java object that does not lie as a session message of any Tomcat does: it may still be one.
+    fn irregular(&mut self, now: Instant, inbound: &Inbound<'_>) {
+        match SessionMessage::normalize(inbound.message, &self.limits) {
+            Ok(normal) => {
+                if let Some(message) = SessionMessage::read(&normal) {
+                    self.dispatch(now, inbound.from, &message);
+                }
+            }
+            Err(error) => {
+                self.stats.not_accepted = self.stats.not_accepted.wrapping_add(1);
+                self.refuse(inbound.from, Refusal::Message(error));
+            }
+        }
     }
 
     fn refuse(&mut self, from: Option<MemberIndex>, reason: Refusal) {

@@ -1,9 +1,11 @@
 //! `SessionMessageImpl`: what cluster members tell each other about sessions.
 
+use alloc::vec::Vec;
+
 use bytes::{Buf, BufMut};
 
 use super::EventType;
-use crate::java::{JavaError, Limits, Next, ObjectInput};
+use crate::java::{Boxed, FieldValue, Graph, JavaError, JavaString, Limits, NodeId};
 
 /// A session message, borrowed from the stream that holds it. `SessionMessageImpl`, spec UID 2.
 ///
@@ -11,7 +13,7 @@ use crate::java::{JavaError, Limits, Next, ObjectInput};
 ///
 /// | bytes | field | |
 /// |---|---|---|
-/// | 299 − 19 | header and descriptors | constant |
+/// | 276 | header and descriptors | constant |
 /// | 8 | `ClusterMessageBase.timestamp` | 0 from every Tomcat |
 /// | 4 | `mEvtType` | [`EventType`] |
 /// | 8 | `serializationTimestamp` | milliseconds since the Unix epoch |
@@ -79,22 +81,6 @@ impl core::fmt::Display for MessageError {
 
 impl core::error::Error for MessageError {}
 
-impl MessageError {
-    /// What is wrong with a stream that [`SessionMessage::read`] does not take.
-    pub(crate) fn of(stream: &[u8]) -> Self {
-        let class = ObjectInput::new(stream, &Limits::DEFAULT).and_then(|mut input| input.peek());
-        match class {
-            Err(error) => Self::Java(error),
-            Ok(Next::Object(class))
-                if class == "org.apache.catalina.ha.session.SessionMessageImpl" =>
-            {
-                Self::Field("layout")
-            }
-            Ok(_) => Self::OtherClass,
-        }
-    }
-}
-
 impl From<JavaError> for MessageError {
     fn from(error: JavaError) -> Self {
         Self::Java(error)
@@ -113,6 +99,9 @@ const PREAMBLE: &[u8] = b"\xAC\xED\x00\x05\
     L\x00\x08uniqueIdq\x00\x7E\x00\x01\
     xr\x00\x29org.apache.catalina.ha.ClusterMessageBase\x00\x00\x00\x00\x00\x00\x00\x01\x02\x00\x01\
     J\x00\x09timestampxp";
+
+/// The class.
+const CLASS_NAME: &str = "org.apache.catalina.ha.session.SessionMessageImpl";
 
 /// The beginning of a `byte[]` whose class has not been described yet.
 const BYTE_ARRAY: &[u8] = b"ur\x00\x02[B\xAC\xF3\x17\xF8\x06\x08T\xE0\x02\x00\x00xp";
@@ -156,7 +145,8 @@ impl<'a> SessionMessage<'a> {
         EventType::from_number(self.event_type)
     }
 
-    /// Reads a message that lies as every Tomcat from 8.5 on writes it; `None` for any other layout.
+    /// Reads a message that lies as every Tomcat from 8.0 on writes it; `None` for any other layout, which
+    /// [`normalize`](Self::normalize) can turn into this one.
     pub fn read(stream: &'a [u8]) -> Option<Self> {
         let mut rest = stream.strip_prefix(PREAMBLE)?;
         let mut message = Self {
@@ -183,6 +173,69 @@ impl<'a> SessionMessage<'a> {
             message.sharing.unique_id_is_session_id = unique.0 != context.0;
         }
         rest.is_empty().then_some(message)
+    }
+
+    /// Reads a message however its stream is laid out (nothing shared, class descriptors that come earlier, another UID), by
+    /// writing it as every Tomcat does: [`read`](Self::read) the result.
+    ///
+    /// # Errors
+    ///
+    /// If the stream cannot be read or holds something else.
+    pub fn normalize(stream: &[u8], limits: &Limits) -> Result<Vec<u8>, MessageError> {
+        let graph = Graph::parse(stream, limits)?;
+        let root = graph.root().ok_or(MessageError::OtherClass)?;
+        if graph.class_name(root) != CLASS_NAME {
+            return Err(MessageError::OtherClass);
+        }
+        let primitive = |name: &'static str| match graph.field(root, name) {
+            Some(FieldValue::Primitive(value)) => Ok(value),
+            _ => Err(MessageError::Field(name)),
+        };
+        let long = |name| match primitive(name)? {
+            Boxed::Long(value) => Ok(value),
+            _ => Err(MessageError::Field(name)),
+        };
+        let object = |name: &'static str| match graph.field(root, name) {
+            Some(FieldValue::Reference(slot)) => Ok(slot),
+            _ => Err(MessageError::Field(name)),
+        };
+        let text = |name| {
+            let text = |node: NodeId| graph.text(node).ok_or(MessageError::Field(name));
+            object(name)?.map(text).transpose()
+        };
+        let (context, id, unique) = (
+            text("mContextName")?,
+            text("mSessionID")?,
+            text("uniqueId")?,
+        );
+        let payload = object("mSession")?
+            .map(|node| {
+                graph
+                    .primitive_array(node)
+                    .ok_or(MessageError::Field("mSession"))
+            })
+            .transpose()?;
+        let Boxed::Integer(event_type) = primitive("mEvtType")? else {
+            return Err(MessageError::Field("mEvtType"));
+        };
+        let Boxed::Boolean(timestamp_set) = primitive("timestampSet")? else {
+            return Err(MessageError::Field("timestampSet"));
+        };
+        let message = SessionMessage {
+            // Of the superclass, which a stripped-down sender may leave out.
+            base_timestamp_ms: long("timestamp").unwrap_or_default(),
+            event_type,
+            timestamp_ms: long("serializationTimestamp")?,
+            timestamp_set,
+            context_name: context.as_ref().map(JavaString::as_modified_utf8),
+            session: payload,
+            session_id: id.as_ref().map(JavaString::as_modified_utf8),
+            unique_id: unique.as_ref().map(JavaString::as_modified_utf8),
+            sharing: Sharing::default(),
+        };
+        let mut normal = Vec::with_capacity(message.encoded_len());
+        message.write(&mut normal);
+        Ok(normal)
     }
 
     /// Appends the whole stream.

@@ -1,5 +1,6 @@
 //! `SessionMessageImpl`.
 
+use folkmoot_core::java::Limits;
 use folkmoot_core::session::{EventType, SessionMessage, Sharing};
 
 use super::streams::parsed;
@@ -46,6 +47,18 @@ pub(super) fn check(vector: &Vector) -> Checked {
     if built.sharing == Sharing::default() {
         same("announced length", built.encoded_len(), bytes.len())?;
     }
+    // However it is laid out, it is read as the same message.
+    let normal = SessionMessage::normalize(stream, &Limits::default());
+    let normal = normal.map_err(|error| error.to_string())?;
+    let plain = SessionMessage {
+        sharing: Sharing::default(),
+        ..built
+    };
+    same(
+        "message brought into its usual layout",
+        SessionMessage::read(&normal),
+        Some(plain),
+    )?;
     for cut in 0..stream.len() {
         same(
             "a message cut off",
