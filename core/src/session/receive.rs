@@ -279,8 +279,14 @@ impl DeltaManager {
 
     /// Applies what has waited for a session.
     pub(crate) fn apply_early(&mut self, cx: &mut Cx<'_>, id: &SessionId) {
-        // A change of the id on the way leads on to what waits for the new id: it is taken after this.
-        for (_, held) in self.early.take(id.as_modified_utf8()) {
+        let mut waiting = self.early.take(id.as_modified_utf8());
+        // Who overtook one message may have overtaken others, so the sender's clock decides. What names this id was sent
+        // before the id changed; the change then leads on to what waits for the new id.
+        let order = |held: &Held| (held.kind == EventType::ChangeSessionId, held.timestamp_ms);
+        waiting
+            .make_contiguous()
+            .sort_by_key(|(_, held)| order(held));
+        for (_, held) in waiting {
             self.stats.early_applied = self.stats.early_applied.wrapping_add(1);
             self.apply(cx, About::of_held(&held));
         }

@@ -1,4 +1,6 @@
 //! Clusters and their managers over a network in memory.
 
 mod exchange;
+mod life;
+mod messages;
 mod net;

@@ -62,7 +62,7 @@ pub(crate) struct Net {
     gathered: BTreeMap<End, Vec<u8>>,
     /// Every session message that arrived, in order.
     pub(crate) passed: Vec<Passed>,
-    /// Of the messages for this node, those for which the filter says so arrive nowhere: their connection breaks.
+    /// How far the clock of a node is ahead when it starts.
     pub(crate) unix_offset_ms: BTreeMap<usize, i64>,
 }
 
@@ -125,19 +125,8 @@ impl Net {
 
     pub(crate) fn join_with(&mut self, channel: ChannelConfig, config: ClusterConfig) -> usize {
         let node = self.nodes.len();
-        let seed = [node as u8 + 1; 32];
-        let offset = self.unix_offset_ms.get(&node).copied().unwrap_or_default();
-        let unix_ms = (UNIX_MS + self.now.as_nanos() / 1_000_000).saturating_add_signed(offset);
-        let channel = Channel::new(channel, seed, self.now, unix_ms).unwrap();
-        let mut cluster = Cluster::new(channel, config);
-        cluster.start(self.now);
-        self.nodes.push(Node {
-            cluster,
-            shop: None,
-            alive: true,
-            paused: false,
-            events: Vec::new(),
-        });
+        let fresh = self.start(node, channel, config);
+        self.nodes.push(fresh);
         self.settle();
         node
     }
@@ -319,6 +308,37 @@ impl Net {
             }
         }
         self.settle();
+    }
+
+    /// A dead node comes back as another incarnation.
+    pub(crate) fn restart(
+        &mut self,
+        node: usize,
+        config: ClusterConfig,
+        manager: DeltaManagerConfig,
+    ) {
+        assert!(!self.nodes[node].alive);
+        let fresh = self.start(node, ChannelConfig::new(at(node)), config);
+        self.nodes[node] = fresh;
+        self.settle();
+        self.register(node, manager);
+    }
+
+    fn start(&self, node: usize, channel: ChannelConfig, config: ClusterConfig) -> Node {
+        let mut seed = [node as u8 + 1; 32];
+        seed[1] = (self.now.as_nanos() / 1_000_000_000) as u8;
+        let offset = self.unix_offset_ms.get(&node).copied().unwrap_or_default();
+        let unix_ms = (UNIX_MS + self.now.as_nanos() / 1_000_000).saturating_add_signed(offset);
+        let channel = Channel::new(channel, seed, self.now, unix_ms).unwrap();
+        let mut cluster = Cluster::new(channel, config);
+        cluster.start(self.now);
+        Node {
+            cluster,
+            shop: None,
+            alive: true,
+            paused: false,
+            events: Vec::new(),
+        }
     }
 
     fn input(&mut self, node: usize, input: Input<'_>) {
