@@ -11,8 +11,10 @@ mod answer;
 mod app;
 mod context;
 mod env;
+mod lab;
 mod manage;
 mod session;
+mod text;
 mod values;
 
 use std::process::ExitCode;

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use axum::response::{IntoResponse, Response};
-use folkmoot_core::java::JavaError;
+use folkmoot_core::java::ValueError;
 use folkmoot_core::session::SessionError as CoreError;
 use http::StatusCode;
 
@@ -26,14 +26,14 @@ pub enum SessionError {
         /// The attribute.
         name: String,
         /// Why.
-        source: JavaError,
+        source: ValueError,
     },
     /// The value cannot be written as a Java object.
     Write {
         /// The attribute.
         name: String,
         /// Why.
-        source: JavaError,
+        source: ValueError,
     },
     /// The name or id cannot be replicated: Java writes it with at most 65,535 bytes.
     NameTooLong(usize),

@@ -7,6 +7,7 @@ mod filter;
 mod layer;
 mod session;
 pub(crate) mod store;
+mod typed;
 mod uri;
 
 #[cfg(test)]
