@@ -126,14 +126,18 @@ pub fn appended(before: Option<&JavaBytes>, item: &str) -> Result<JavaBytes, Ref
 
 /// `type` and `value` of an attribute, as every answer carries them. What only its class can read has no value.
 pub fn described(value: Option<&JavaBytes>) -> Fields {
-    let class = value.and_then(JavaBytes::class_name);
-    let value = value.and_then(|value| value.value().ok());
+    let tree = value.and_then(|value| value.value().ok());
+    // The tree knows what a stand-in in the stream stands for: `java.time.Ser` for an `Instant`.
+    let class = match &tree {
+        Some(tree) => tree.class_name(),
+        None => value.and_then(JavaBytes::class_name),
+    };
     Fields::from_iter([
         (
             "type".to_owned(),
             json!(class.map(|class| class.to_string_lossy().into_owned())),
         ),
-        ("value".to_owned(), value.as_ref().map_or(Value::Null, json)),
+        ("value".to_owned(), tree.as_ref().map_or(Value::Null, json)),
     ])
 }
 
