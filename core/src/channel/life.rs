@@ -96,7 +96,7 @@ impl Channel {
                     && previous != self.local.member.unique_id
                 {
                     let goodbye = self.local.shutdown(previous);
-                    self.datagram(&goodbye);
+                    self.datagram(Target::Group, &goodbye);
                 }
                 // McastServiceImpl sends one at the start, and its thread another at once.
                 self.send_heartbeat(now);
@@ -239,18 +239,17 @@ impl Channel {
     fn send_heartbeat(&mut self, now: Instant) {
         self.local.refresh(now, &self.clock);
         let block = alloc::vec::Vec::from(self.local.heartbeat());
-        self.datagram(&block);
+        self.datagram(Target::Group, &block);
         count(&mut self.stats.heartbeats_sent);
     }
 
-    /// Hands one datagram for the group to the driver.
-    pub(super) fn datagram(&mut self, bytes: &[u8]) -> bool {
-        self.datagram_to(Target::Group, bytes)
-    }
-
-    /// Hands one datagram to the driver, unless too many wait there.
-    pub(super) fn datagram_to(&mut self, to: Target, bytes: &[u8]) -> bool {
-        if self.datagrams >= DATAGRAMS_MAX {
+    /// Hands one datagram to the driver, unless too many wait there; half of the places are kept for the group.
+    pub(super) fn datagram(&mut self, to: Target, bytes: &[u8]) -> bool {
+        let max = match to {
+            Target::Group => DATAGRAMS_MAX,
+            Target::Address(_) => DATAGRAMS_MAX / 2,
+        };
+        if self.datagrams >= max {
             return false;
         }
         self.datagrams = self.datagrams.saturating_add(1);
@@ -287,7 +286,7 @@ impl Channel {
                 self.timers.heartbeat = None;
                 self.local.refresh(now, &self.clock);
                 let goodbye = self.local.shutdown(self.local.member.unique_id);
-                self.datagram(&goodbye);
+                self.datagram(Target::Group, &goodbye);
             }
             MembershipConfig::Static(_) => {
                 let members: alloc::vec::Vec<_> =
@@ -315,6 +314,7 @@ impl Channel {
         for member in members {
             self.members.remove(member);
         }
+        self.news.clear();
         self.phase = Phase::Idle;
         self.timers = Timers::default();
         self.local.started = None;

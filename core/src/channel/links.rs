@@ -12,14 +12,10 @@ use crate::transport::lane::{Frame, Link, Reply, ReplyError, scaled};
 /// Which frames of a lane are given up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum GiveUp {
-    /// The first.
-    First,
-    /// So many, but at least the first: those written at least in part.
-    Started(usize),
+    /// So many.
+    Count(usize),
     /// The first, and those behind it that have waited as long.
     Overdue(Instant),
-    /// All.
-    All,
 }
 
 impl Channel {
@@ -32,7 +28,7 @@ impl Channel {
                     && lane.link == Link::Connecting(conn)
                 {
                     lane.link = Link::Open { conn, at: now };
-                    self.poke(now, member, number);
+                    self.poke(member, number);
                 }
             }
             Some(Conn::Probe { .. }) => self.check_connected(now, conn),
@@ -184,7 +180,7 @@ impl Channel {
         } else if idle {
             self.lane_idle(now, member, number);
         } else {
-            self.poke(now, member, number);
+            self.poke(member, number);
         }
     }
 
@@ -215,11 +211,11 @@ impl Channel {
                 now,
                 member,
                 number,
-                GiveUp::First,
+                GiveUp::Count(1),
                 FaultCause::RemoteProcess,
             );
         }
-        self.poke(now, member, number);
+        self.poke(member, number);
     }
 
     /// Ends a connection of ours on which something may be under way.
@@ -281,16 +277,18 @@ impl Channel {
         else {
             return;
         };
-        let started = lane.started();
+        let waiting = lane.frames();
+        let started = lane.started().max(1);
+        // Before anything else: giving up may lead to a next message on this lane, which must not use the old connection.
         lane.disconnected();
-        if !lane.is_idle() {
+        if waiting > 0 {
             lane.attempts = lane.attempts.saturating_add(1);
             if lane.attempts > retries {
                 lane.attempts = 0;
-                // Where nobody listens the others would only meet the same.
                 let which = match cause {
-                    FaultCause::ConnectionLost => GiveUp::Started(started),
-                    _ => GiveUp::All,
+                    FaultCause::ConnectionLost => GiveUp::Count(started),
+                    // Where nobody listens the others would only meet the same.
+                    _ => GiveUp::Count(waiting),
                 };
                 self.give_up(now, member, number, which, cause);
             } else {
@@ -298,7 +296,7 @@ impl Channel {
             }
         }
         self.suspect(now, member);
-        self.poke(now, member, number);
+        self.poke(member, number);
     }
 
     /// Looks for lanes on which nothing has got done for too long.
@@ -312,8 +310,8 @@ impl Channel {
             for number in 0..lanes {
                 let lane = self
                     .members
-                    .get(member)
-                    .and_then(|entry| entry.lanes.get(number));
+                    .get_mut(member)
+                    .and_then(|entry| entry.lanes.get_mut(number));
                 let Some(lane) = lane else { break };
                 let Some(deadline) = lane.deadline(sender.timeout, sender.floor_bytes_per_second)
                 else {
@@ -324,17 +322,9 @@ impl Channel {
                     continue;
                 }
                 let conn = lane.link.conn();
-                // Before anything is given up: that may be the last thing a stop waits for, and what follows then must
-                // not find the old connection.
-                if let Some(lane) = self
-                    .members
-                    .get_mut(member)
-                    .and_then(|entry| entry.lanes.get_mut(number))
-                {
-                    lane.disconnected();
-                    lane.attempts = 0;
-                    lane.progress_at = now;
-                }
+                lane.disconnected();
+                lane.attempts = 0;
+                lane.progress_at = now;
                 if let Some(conn) = conn {
                     self.abort_lane(conn);
                 }
@@ -346,7 +336,7 @@ impl Channel {
                     FaultCause::TimedOut,
                 );
                 self.suspect(now, member);
-                self.poke(now, member, number);
+                self.poke(member, number);
             }
         }
     }
@@ -363,7 +353,7 @@ impl Channel {
         let sender = self.config.sender;
         let mut released = 0usize;
         let mut lost = 0u64;
-        let mut given_up = 0usize;
+        let mut taken = 0usize;
         loop {
             let Some(lane) = self
                 .members
@@ -374,10 +364,8 @@ impl Channel {
             };
             let Some(head) = lane.head() else { break };
             let more = match which {
-                GiveUp::All => true,
-                _ if given_up == 0 => true,
-                GiveUp::First => false,
-                GiveUp::Started(frames) => given_up < frames,
+                GiveUp::Count(count) => taken < count,
+                GiveUp::Overdue(_) if taken == 0 => true,
                 GiveUp::Overdue(now) => {
                     let patience = scaled(
                         sender.timeout,
@@ -390,7 +378,8 @@ impl Channel {
             if !more {
                 break;
             }
-            given_up = given_up.saturating_add(1);
+            taken = taken.saturating_add(1);
+            lane.progress_at = now;
             let Some((frame, bytes)) = lane.pop_head(&mut self.pool) else {
                 break;
             };

@@ -394,7 +394,7 @@ impl Channel {
             (AckPolicy::OnProcessed, Verdict::Failed) => Acknowledgement::FailAck,
             (AckPolicy::OnProcessed | AckPolicy::OnReceipt, _) => Acknowledgement::Ack,
         };
-        if self.datagram_to(Target::Address(to), answer.frame()) {
+        if self.datagram(Target::Address(to), answer.frame()) {
             count(&mut self.stats.acks_sent);
             if answer == Acknowledgement::FailAck {
                 count(&mut self.stats.fail_acks_sent);

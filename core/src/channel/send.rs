@@ -8,8 +8,8 @@ use bytes::Bytes;
 
 use super::life::{Phase, Timers};
 use super::{Channel, MemberIndex, SendOptions, UniqueId, count};
-use crate::engine::Output;
-use crate::membership::table::Entry;
+use crate::engine::{Output, Target};
+use crate::membership::table::{Entry, Style};
 use crate::time::Instant;
 use crate::transport::conns::Conn;
 use crate::transport::lane::{self, Link};
@@ -20,8 +20,11 @@ use crate::wire::frame::{END, OVERHEAD};
 /// A shared body up to this length is copied beside other small frames: one copy costs less than a reference count and a
 /// run of its own in the write.
 const COPY_SHARED_MAX: usize = 8 * 1024;
-/// A borrowed body has to be copied anyway; from here on it gets memory of its own, once for all destinations.
+/// A borrowed body has to be copied anyway. For several destinations it gets memory of its own from here on, so that it is
+/// copied once for all of them,
 const COPY_BORROWED_MAX: usize = 32 * 1024;
+/// and for a single one from here on.
+const COPY_BORROWED_ONCE_MAX: usize = 128 * 1024;
 
 /// Who gets a message.
 #[derive(Clone, Copy, Debug)]
@@ -235,9 +238,13 @@ impl Channel {
             false => SendKey::NONE,
         };
         let timestamp_ms = self.clock.unix_ms(now);
+        let copy_max = match targets.len() {
+            1 => COPY_BORROWED_ONCE_MAX,
+            _ => COPY_BORROWED_MAX,
+        };
         let shared = match &body {
             Body::Shared(bytes) if len > COPY_SHARED_MAX => Some(bytes.clone()),
-            Body::Borrowed(bytes) if len > COPY_BORROWED_MAX => Some(Bytes::copy_from_slice(bytes)),
+            Body::Borrowed(bytes) if len > copy_max => Some(Bytes::copy_from_slice(bytes)),
             _ => None,
         };
         let mut outgoing = Outgoing {
@@ -309,32 +316,29 @@ impl Channel {
             return;
         };
         let wanted = outgoing.options.contains(SendOptions::USE_ACK);
-        let one_connection = entry.pipelined;
-        let (number, ack) = choose_lane(
-            entry,
-            order,
-            wanted,
-            self.config.sender.connections_per_member,
-        );
-        let pipelined = entry.pipelined;
-        if pipelined && !one_connection {
-            // The one connection from here on has to be the newest: what came on an older one would be refused.
-            for number in 0..entry.lanes.len() {
-                let lane = self
-                    .members
-                    .get_mut(target)
-                    .and_then(|entry| entry.lanes.get_mut(number));
-                if let Some(lane) = lane
-                    && let Some(conn) = lane.link.conn()
-                {
-                    lane.disconnected();
-                    self.close_lane(conn);
+        let style = entry.wanted_style();
+        if style != entry.style && entry.lanes.iter().all(lane::Lane::is_idle) {
+            // Only now, so that no message overtakes one that still waits on another lane. One of ours takes messages from
+            // the newest connection only: if there is more than one they start anew.
+            entry.style = style;
+            let lanes = match &mut entry.lanes[..] {
+                [] => Vec::new(),
+                [only] => {
+                    only.pipelined = style == Style::Pipelined;
+                    Vec::new()
                 }
+                _ => mem::take(&mut entry.lanes),
+            };
+            for conn in lanes.iter().filter_map(|lane| lane.link.conn()) {
+                self.close_lane(conn);
             }
         }
         let Some(entry) = self.members.get_mut(target) else {
             return;
         };
+        let connections = self.config.sender.connections_per_member;
+        let (number, ack) = choose_lane(entry, order, wanted, connections);
+        let pipelined = entry.style == Style::Pipelined;
         while entry.lanes.len() <= number {
             let first = entry.lanes.is_empty();
             entry.lanes.push(lane::Lane::new(first && pipelined));
@@ -386,11 +390,11 @@ impl Channel {
         }
         entry.queued = entry.queued.saturating_add(outgoing.frame_len);
         count(&mut self.stats.frames_queued);
-        self.poke(now, target, number);
+        self.poke(target, number);
     }
 
     /// Sees to it that a lane with something to write has a connection and the driver knows.
-    pub(super) fn poke(&mut self, now: Instant, member: MemberIndex, number: usize) {
+    pub(super) fn poke(&mut self, member: MemberIndex, number: usize) {
         let Some(entry) = self.members.get_mut(member) else {
             return;
         };
@@ -422,7 +426,6 @@ impl Channel {
                 self.outputs.push_back(Output::Connect { conn, to });
             }
         }
-        let _ = now;
     }
 
     /// Sends a message of the channel's own, without ACK.
@@ -485,7 +488,7 @@ impl Channel {
             });
         }
         let (id, frame) = self.frame(now, options, message);
-        self.datagram(&frame);
+        self.datagram(Target::Group, &frame);
         count(&mut self.stats.messages_sent);
         if options.contains(SendOptions::USE_ACK) {
             // Nothing will be answered: what can be known is known now.
@@ -499,16 +502,10 @@ impl Channel {
 }
 
 /// Which lane of `entry` a message takes, and whether its ACK is waited for.
-fn choose_lane(entry: &mut Entry, order: Lane, wanted: bool, connections: usize) -> (usize, bool) {
-    if entry.ours && !entry.pipelined && entry.lanes.iter().all(lane::Lane::is_idle) {
-        // Only now, so that no message overtakes one that still waits on another lane.
-        entry.pipelined = true;
-        if let Some(lane) = entry.lanes.first_mut() {
-            lane.pipelined = true;
-        }
-    }
+fn choose_lane(entry: &Entry, order: Lane, wanted: bool, connections: usize) -> (usize, bool) {
     match order {
-        _ if entry.pipelined => (0, wanted),
+        _ if entry.style == Style::Pipelined => (0, wanted),
+        _ if entry.style == Style::Unknown => (0, wanted || order != Lane::Any),
         // Multiplied by 2⁶⁴/φ: keys that differ in a few bits spread over the lanes.
         Lane::Ordered(key) => {
             let spread = key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;

@@ -11,7 +11,7 @@ use super::{
     Channel, ChannelEvent, FaultCause, Member, MemberIndex, MembershipConfig, News, count, is_ours,
 };
 use crate::engine::{ConnId, Output};
-use crate::membership::table::{Check, Entry, Stage, Suspicion};
+use crate::membership::table::{Check, Entry, Stage, Style, Suspicion};
 use crate::time::Instant;
 use crate::transport::conns::Conn;
 use crate::wire::{Control, MemberBlock, SendOptions};
@@ -106,7 +106,7 @@ impl Channel {
             }
         }
         for member in forgotten {
-            self.members.remove(member);
+            self.forget(member);
         }
         for member in silent {
             if self.config.failure_detector.enabled {
@@ -120,9 +120,12 @@ impl Channel {
     // ---- strangers --------------------------------------------------------------------------------------------------
 
     /// Makes `member` known without a heartbeat or a configuration, and a member after a TCP check
-    /// (`TcpFailureDetector`; at once if that is off). Other ways of finding members use it. `None` if the table has no
-    /// room or the member no address.
+    /// (`TcpFailureDetector`; at once if that is off). Other ways of finding members use it. `None` if the channel is not
+    /// running, the table has no room, or the member no address.
     pub fn add_member(&mut self, now: Instant, member: &Member) -> Option<MemberIndex> {
+        if self.phase != Phase::Running || *member == self.local.member {
+            return None;
+        }
         let index = match self.find(member) {
             Some(index) => index,
             None => {
@@ -143,14 +146,31 @@ impl Channel {
 
     fn add_stranger(&mut self, now: Instant, member: Member) -> Option<MemberIndex> {
         let ours = self.config.sender.pipelining && is_ours(&member.payload);
-        let Some((index, evicted)) = self.members.add(now, member, ours) else {
-            count(&mut self.stats.candidates_dropped);
-            return None;
-        };
-        if evicted {
-            count(&mut self.stats.candidates_dropped);
+        match self.members.victim() {
+            Ok(None) => {}
+            Ok(Some(victim)) => {
+                count(&mut self.stats.candidates_dropped);
+                self.forget(victim);
+            }
+            Err(_) => {
+                count(&mut self.stats.candidates_dropped);
+                return None;
+            }
         }
-        Some(index)
+        self.members.add(now, member, ours)
+    }
+
+    /// Takes somebody out of the table, with connections and check.
+    fn forget(&mut self, member: MemberIndex) -> Option<Entry> {
+        self.drop_lanes(member, FaultCause::Disappeared);
+        let entry = self.members.remove(member)?;
+        if let Check::Running { conn, .. } = entry.check {
+            self.checks = self.checks.saturating_sub(1);
+            if self.conns.remove(conn, Vec::new()).is_some() {
+                self.outputs.push_back(Output::Close { conn });
+            }
+        }
+        Some(entry)
     }
 
     /// Somebody has sent a message: its entry, made if need be.
@@ -173,6 +193,7 @@ impl Channel {
         entry.last_heard = now;
         // A configured member's payload is known only now.
         entry.ours = ours;
+        entry.seen = true;
         if entry.member.payload != member.payload {
             entry.member.payload.clone_from(&member.payload);
         }
@@ -194,8 +215,7 @@ impl Channel {
             .map(|entry| entry.index)
             .collect();
         for member in old {
-            self.drop_lanes(member, FaultCause::Disappeared);
-            self.members.remove(member);
+            self.forget(member);
         }
     }
 
@@ -204,10 +224,16 @@ impl Channel {
     pub(super) fn add_fixed(&mut self, now: Instant, member: Member) {
         let index = match self.find(&member) {
             Some(index) => Some(index),
-            None => self.add_stranger(now, member),
+            None => {
+                let ours = self.config.sender.pipelining && is_ours(&member.payload);
+                self.members.add(now, member, ours)
+            }
         };
         if let Some(entry) = index.and_then(|index| self.members.get_mut(index)) {
             entry.fixed = true;
+            if !entry.ours {
+                (entry.seen, entry.style) = (false, Style::Unknown);
+            }
             let index = entry.index;
             self.want_check(now, index, now);
         }
@@ -291,11 +317,6 @@ impl Channel {
             Check::Due { at: earlier } if earlier <= at => {}
             _ => entry.check = Check::Due { at },
         }
-        if !self.config.failure_detector.enabled {
-            entry.check = Check::Idle;
-            self.check_passed(now, member);
-            return;
-        }
         if at > now {
             Timers::not_after(&mut self.timers.checks, at);
         } else {
@@ -333,10 +354,16 @@ impl Channel {
     }
 
     fn start_check(&mut self, now: Instant, member: MemberIndex) {
-        let until = now + self.config.failure_detector.connect_timeout;
+        let detector = self.config.failure_detector;
+        let until = now + detector.connect_timeout;
         let Some(entry) = self.members.get_mut(member) else {
             return;
         };
+        if !detector.enabled {
+            entry.check = Check::Idle;
+            self.check_passed(now, member);
+            return;
+        }
         let Some(to) = entry.member.socket_addr() else {
             entry.check = Check::Idle;
             return;
@@ -479,7 +506,7 @@ impl Channel {
     fn verify(&mut self, now: Instant, member: MemberIndex) {
         let patience = match &self.config.membership {
             MembershipConfig::Multicast(multicast) => multicast.frequency.saturating_mul(2),
-            _ => Duration::ZERO,
+            _ => CHECK_EVERY,
         };
         let Some(entry) = self.members.get(member) else {
             return;
@@ -537,21 +564,16 @@ impl Channel {
 
     /// A member is no more, or a stranger forgotten.
     fn gone(&mut self, now: Instant, member: MemberIndex) {
-        self.drop_lanes(member, FaultCause::Disappeared);
-        let Some(entry) = self.members.remove(member) else {
+        let Some(entry) = self.forget(member) else {
             return;
         };
-        if let Check::Running { conn, .. } = entry.check {
-            self.checks = self.checks.saturating_sub(1);
-            if self.conns.remove(conn, Vec::new()).is_some() {
-                self.outputs.push_back(Output::Close { conn });
-            }
-        }
         if entry.fixed {
             // It stays configured: under a new index, to be checked with the next round.
             let again = self.members.add(now, entry.member.clone(), entry.ours);
-            if let Some(again) = again.and_then(|(index, _)| self.members.get_mut(index)) {
+            if let Some(again) = again.and_then(|index| self.members.get_mut(index)) {
                 again.fixed = true;
+                again.seen = entry.seen;
+                again.style = again.wanted_style();
                 again.stopped_until = entry.stopped_until;
             }
         }

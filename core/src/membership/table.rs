@@ -7,7 +7,7 @@ use crate::channel::MemberIndex;
 use crate::engine::ConnId;
 use crate::time::Instant;
 use crate::transport::lane::Lane;
-use crate::wire::{Member, UniqueId};
+use crate::wire::{Full, Member, UniqueId};
 
 /// How far a member has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +38,17 @@ pub(crate) enum Check {
     Running { conn: ConnId, until: Instant },
 }
 
+/// How messages to a member travel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Style {
+    /// Nobody knows yet what it is: one connection, one acknowledged message at a time, which suits all.
+    Unknown,
+    /// A Tomcat: several connections, one acknowledged message at a time on each.
+    StopAndWait,
+    /// One of ours: one connection, many messages at a time.
+    Pipelined,
+}
+
 /// One entry of the table.
 #[derive(Debug)]
 pub(crate) struct Entry {
@@ -61,9 +72,12 @@ pub(crate) struct Entry {
     ///
     /// [`Receiver::number`]: crate::transport::receiver::Receiver::number
     pub(crate) newest_receiver: u64,
-    /// Whether all its messages take lane 0, many at a time.
-    pub(crate) pipelined: bool,
-    /// 0: unacknowledged or pipelined messages; others: one acknowledged message at a time.
+    /// Whether its member block has been seen, not only its configuration: only then is `ours` knowledge.
+    pub(crate) seen: bool,
+    /// How messages to it travel; follows `ours` and `seen` when nothing is under way.
+    pub(crate) style: Style,
+    /// 0: all messages, or, with [`Style::StopAndWait`], unacknowledged ones; then the others have one acknowledged message
+    /// each.
     pub(crate) lanes: Vec<Lane>,
     /// Bytes queued in all lanes.
     pub(crate) queued: usize,
@@ -72,6 +86,15 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
+    /// How messages to it should travel.
+    pub(crate) const fn wanted_style(&self) -> Style {
+        match (self.ours, self.seen) {
+            (true, _) => Style::Pipelined,
+            (false, true) => Style::StopAndWait,
+            (false, false) => Style::Unknown,
+        }
+    }
+
     pub(crate) const fn is_verified(&self) -> bool {
         matches!(self.stage, Stage::Verified { .. })
     }
@@ -159,34 +182,24 @@ impl Table {
             .map(|entry| entry.index)
     }
 
-    /// Adds a stranger. When there are too many, the one that has waited longest makes room: those heard of once
-    /// before those heard of often, and none that is being checked or spoken to. `None` if there is no room.
-    /// The flag says whether somebody had to go.
-    pub(crate) fn add(
-        &mut self,
-        now: Instant,
-        member: Member,
-        ours: bool,
-    ) -> Option<(MemberIndex, bool)> {
-        let strangers = self
-            .entries()
-            .filter(|entry| !entry.is_verified() && !entry.fixed)
-            .count();
-        let mut evicted = false;
-        if strangers >= self.strangers_max {
-            let victim = self
-                .entries()
-                .filter(|entry| {
-                    !entry.is_verified()
-                        && !entry.fixed
-                        && !entry.is_checking()
-                        && entry.queued == 0
-                })
-                .min_by_key(|entry| (entry.heartbeats > 1, entry.last_heard))
-                .map(|entry| entry.index)?;
-            self.remove(victim);
-            evicted = true;
+    /// Who has to make room for one more stranger: the one that has waited longest, those heard of once before those heard
+    /// of often, none that is being checked or spoken to. `Err` if nobody can.
+    pub(crate) fn victim(&self) -> Result<Option<MemberIndex>, Full> {
+        let strangers = || {
+            self.entries()
+                .filter(|entry| !entry.is_verified() && !entry.fixed)
+        };
+        if strangers().count() < self.strangers_max {
+            return Ok(None);
         }
+        strangers()
+            .filter(|entry| !entry.is_checking() && entry.queued == 0)
+            .min_by_key(|entry| (entry.heartbeats > 1, entry.last_heard))
+            .map_or(Err(Full), |entry| Ok(Some(entry.index)))
+    }
+
+    /// Adds a stranger, whether or not there are too many.
+    pub(crate) fn add(&mut self, now: Instant, member: Member, ours: bool) -> Option<MemberIndex> {
         let slot = match self.slots.iter().position(|slot| slot.entry.is_none()) {
             Some(slot) => slot,
             None => {
@@ -214,12 +227,16 @@ impl Table {
             started_ms: 0,
             ours,
             newest_receiver: 0,
-            pipelined: ours,
+            seen: true,
+            style: match ours {
+                true => Style::Pipelined,
+                false => Style::StopAndWait,
+            },
             lanes: Vec::new(),
             queued: 0,
             was_full: false,
         });
-        Some((index, evicted))
+        Some(index)
     }
 
     /// Takes an entry out; its index finds nothing any more.

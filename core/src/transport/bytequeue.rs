@@ -9,9 +9,9 @@ use crate::engine::Gather;
 use crate::wire::frame::END;
 
 /// Capacity of a chunk of copied frames.
-pub(crate) const CHUNK_BYTES: usize = 64 * 1024;
+pub(crate) const CHUNK_BYTES: usize = 256 * 1024;
 /// Chunks kept for reuse by the whole channel.
-const SPARE_MAX: usize = 32;
+const SPARE_MAX: usize = 16;
 
 /// Empty chunks, shared by all queues of a channel so that idle connections hold no memory.
 #[derive(Debug, Default)]

@@ -349,14 +349,14 @@ impl Lane {
 
     /// How many frames have been written at least in part.
     pub(crate) fn started(&self) -> usize {
-        let sent = self.bytes.sent();
         let whole = self
             .frames
-            .iter()
-            .take_while(|frame| frame.end < sent)
-            .count();
-        let any = sent > self.bytes.base() && whole < self.frames.len();
-        whole.saturating_add(usize::from(any))
+            .partition_point(|frame| frame.end <= self.bytes.sent());
+        let next = whole
+            .checked_sub(1)
+            .and_then(|last| self.frames.get(last))
+            .map_or(self.bytes.base(), |last| last.end);
+        whole.saturating_add(usize::from(self.bytes.sent() > next))
     }
 
     /// How many bytes the first frame has.

@@ -97,6 +97,23 @@ fn the_answer_follows_from_the_options_and_the_listener() {
 }
 
 #[test]
+fn a_datagram_to_our_udp_port_is_answered_by_a_datagram_and_a_broadcast_never() {
+    #[rustfmt::skip]
+    let cases: &[(u32, &[u8], Option<[u8; 21]>)] = &[
+        (0x20, b"good", None), (0x22, b"bad", Some(ACK_FRAME)), (0x26, b"good", Some(ACK_FRAME)),
+        (0x26, b"bad", Some(FAIL_ACK_FRAME)), (0x46, b"good", None), (0x66, b"good", None), (0x06, b"good", None),
+    ];
+    for (bits, message, answer) in cases {
+        let (mut net, _) = with_tomcat(|config| config.udp_port = 4100);
+        net.nodes[0].log.fail = vec![b'b'];
+        net.datagram(0, &frame(5000, *bits, message));
+        assert_eq!(net.messages(0), [*message]);
+        let answers: Vec<_> = answer.iter().map(|frame| frame.to_vec()).collect();
+        assert_eq!(net.unicasts, answers, "options {bits:#x} {message:?}");
+    }
+}
+
+#[test]
 fn the_answers_of_one_read_leave_together_and_in_order() {
     let (mut net, _) = with_tomcat(|_| {});
     net.nodes[0].log.fail = vec![b'b'];

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use folkmoot_core::channel::{ChannelConfig, ChannelEvent, Lane, SendError, SendOptions, To};
+use folkmoot_core::channel::{
+    ChannelConfig, ChannelEvent, Lane, MembershipConfig, SendError, SendOptions, StaticConfig,
+    StaticMember, To, UniqueId,
+};
 
 use crate::net::{Net, Told, at};
 
@@ -206,4 +209,47 @@ fn a_broadcast_reaches_the_whole_group_in_one_datagram() {
     assert_eq!(net.datagrams.len(), 1);
     assert_eq!(net.messages(1), [b"to the group"]);
     assert_eq!(net.messages(0), [b""; 0], "our own broadcast is not for us");
+}
+
+#[test]
+fn static_members_learn_from_each_others_messages_that_they_are_ours() {
+    let mut net = Net::new();
+    for port in [4000, 4001] {
+        let mut config = ChannelConfig::new(at(port));
+        config.unique_id = Some(UniqueId([port as u8; 16]));
+        config.membership = MembershipConfig::Static(StaticConfig {
+            members: [4000, 4001]
+                .map(|port| StaticMember::new(at(port), UniqueId([port as u8; 16])))
+                .into(),
+            ..StaticConfig::default()
+        });
+        net.add(config);
+    }
+    let mut sent = Vec::new();
+    for number in 0..50u8 {
+        let now = net.now;
+        let bits = [8, 6, 2, 0][usize::from(number % 4)];
+        let lane = if number % 3 == 0 {
+            Lane::Any
+        } else {
+            Lane::Ordered(u64::from(number))
+        };
+        net.nodes[1]
+            .channel
+            .send(now, To::All, options(bits), lane, &[number])
+            .unwrap();
+        sent.push(vec![number]);
+        if number % 10 == 0 {
+            net.settle();
+        }
+    }
+    net.settle();
+    assert_eq!(
+        net.messages(0),
+        sent,
+        "one connection from the first message on"
+    );
+    let member = net.other(1);
+    assert!(net.nodes[1].channel.is_ours(member));
+    assert_eq!(net.nodes[0].channel.stats().bad.total(), 0);
 }

@@ -3,6 +3,7 @@
 #![allow(unreachable_pub)]
 
 mod acks;
+mod anything;
 mod bad_input;
 mod exchange;
 mod members;

@@ -98,6 +98,8 @@ pub struct Net {
     pub stalled: Vec<End>,
     /// Datagrams as sent: node and bytes.
     pub datagrams: Vec<(usize, Vec<u8>)>,
+    /// Datagrams to one address.
+    pub unicasts: Vec<Vec<u8>>,
     pub multicast: bool,
     /// Bytes per delivery, to split frames.
     pub piece: usize,
@@ -117,6 +119,7 @@ impl Net {
             streams: BTreeMap::new(),
             stalled: Vec::new(),
             datagrams: Vec::new(),
+            unicasts: Vec::new(),
             multicast: true,
             piece: usize::MAX,
         }
@@ -284,11 +287,14 @@ impl Net {
             Output::Connect { conn, to } => self.open(node, conn, to),
             Output::Transmit { conn } => self.transmit(node, conn),
             Output::Datagram { conn, to } => {
-                assert_eq!(to, Target::Group);
                 let bytes = self.pending(node, conn);
                 let len = bytes.len();
-                self.datagrams.push((node, bytes.clone()));
                 self.nodes[node].channel.transmitted(self.now, conn, len);
+                if to != Target::Group {
+                    self.unicasts.push(bytes);
+                    return;
+                }
+                self.datagrams.push((node, bytes.clone()));
                 if self.multicast {
                     for other in 0..self.nodes.len() {
                         if !self.nodes[other].paused {
