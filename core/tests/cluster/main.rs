@@ -4,3 +4,4 @@ mod exchange;
 mod life;
 mod messages;
 mod net;
+mod transfer;

@@ -1,0 +1,524 @@
+//! The state of the cluster for a node that starts.
+
+use std::time::Duration;
+
+use folkmoot_core::cluster::{ClusterConfig, ClusterEvent};
+use folkmoot_core::java::ObjectOutput;
+use folkmoot_core::session::{
+    DeltaManagerConfig, EventType, ManagerLimits, ManagerState, SessionId, TransferOutcome,
+    TransferResult, begin_state,
+};
+use folkmoot_core::wire::SendOptions;
+
+use crate::net::{Kind, Net};
+
+fn plain() -> DeltaManagerConfig {
+    DeltaManagerConfig::default()
+}
+
+/// So many nodes with sessions, ready; the last is to come.
+fn stage(kind: Kind, nodes: usize, sessions: usize, config: &DeltaManagerConfig) -> Net {
+    let mut net = Net::new();
+    for _ in 0..nodes {
+        net.join(kind, ClusterConfig::default(), config.clone());
+    }
+    net.run(Duration::from_secs(3));
+    for n in 0..sessions {
+        net.create(n % nodes, &[("n", &n.to_string())]);
+    }
+    net.take_passed();
+    net
+}
+
+fn outcome(net: &Net, node: usize) -> TransferOutcome {
+    *net.shop(node).last_transfer().expect("a finished transfer")
+}
+
+fn count(net: &mut Net, kind: EventType) -> usize {
+    net.passed
+        .iter()
+        .filter(|passed| passed.kind() == kind)
+        .count()
+}
+
+#[test]
+fn the_state_comes_in_one_message_or_in_blocks() {
+    let blocks = |size| DeltaManagerConfig {
+        send_all_sessions: false,
+        send_all_sessions_size: size,
+        send_all_sessions_wait_time: Duration::from_secs(1),
+        ..plain()
+    };
+    let small = DeltaManagerConfig {
+        limits: ManagerLimits {
+            transfer_bytes_max: 2048,
+            ..ManagerLimits::default()
+        },
+        ..plain()
+    };
+    #[rustfmt::skip]
+    let cases: &[(&str, DeltaManagerConfig, usize, usize, u64)] = &[
+        ("nothing",             plain(),    0,   1,  0),
+        ("one message",         plain(),    100, 1,  0),
+        ("nothing in blocks",   blocks(10), 0,   0,  0),
+        ("blocks",              blocks(10), 95,  10, 9),
+        ("even blocks",         blocks(10), 20,  2,  1),
+        ("one block",           blocks(10), 10,  1,  0),
+        ("too large for one",   small,      100, 10, 0),
+    ];
+    for kind in [Kind::Ours, Kind::Foreign] {
+        for (name, config, sessions, messages, seconds) in cases {
+            let mut net = stage(kind, 1, *sessions, config);
+            net.join(kind, ClusterConfig::default(), config.clone());
+            net.run(Duration::from_secs(20));
+            let case = format!("{name}, {kind:?}");
+            assert_eq!(outcome(&net, 1).result, TransferResult::Complete, "{case}");
+            assert_eq!(outcome(&net, 1).sessions, *sessions, "{case}");
+            assert_eq!(
+                outcome(&net, 1).took,
+                Duration::from_secs(*seconds),
+                "{case}"
+            );
+            assert_eq!(
+                count(&mut net, EventType::AllSessionData),
+                *messages,
+                "{case}"
+            );
+            assert_eq!(net.contents(0), net.contents(1), "{case}");
+            let stats = net.shop(0).stats();
+            assert_eq!(
+                (stats.transfers_given, stats.transfers_broken),
+                (1, 0),
+                "{case}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_session_that_came_is_a_copy_used_now() {
+    let mut net = stage(Kind::Ours, 1, 1, &plain());
+    let before = net.shop(0).sessions().next().unwrap().clone();
+    net.run(Duration::from_secs(60));
+    net.join(Kind::Ours, ClusterConfig::default(), plain());
+    net.run(Duration::from_secs(3));
+    let after = net.session(1, before.id()).unwrap();
+    assert_eq!(after.creation_time_ms(), before.creation_time_ms());
+    assert_eq!(
+        after.last_accessed_time_ms(),
+        before.last_accessed_time_ms()
+    );
+    assert!(after.this_accessed_time_ms() > before.this_accessed_time_ms() + 60_000);
+    assert!(!after.is_primary() && !after.is_dirty() && before.is_primary());
+}
+
+#[test]
+fn the_oldest_member_with_the_application_is_asked() {
+    // A has no shop, B has it empty-handed for one session less, C is as B; D asks A, then B.
+    let mut net = Net::new();
+    net.join_empty(Kind::Ours, ClusterConfig::default());
+    net.run(Duration::from_secs(3));
+    for _ in 0..2 {
+        net.join(Kind::Ours, ClusterConfig::default(), plain());
+        net.run(Duration::from_secs(3));
+    }
+    assert_eq!(outcome(&net, 1).result, TransferResult::NoContextManager);
+    let session = net.create(1, &[("k", "v")]);
+    net.take_passed();
+    let joiner = net.join(Kind::Ours, ClusterConfig::default(), plain());
+    net.run(Duration::from_secs(3));
+    let asked: Vec<_> = net
+        .passed
+        .iter()
+        .filter(|passed| passed.kind() == EventType::GetAllSessions)
+        .map(|passed| passed.to)
+        .collect();
+    assert_eq!(asked, [0, 1]);
+    assert_eq!(outcome(&net, joiner).result, TransferResult::Complete);
+    assert_eq!(outcome(&net, joiner).from, Some(net.member(joiner, 1)));
+    assert_eq!(net.text(joiner, &session, "k").as_deref(), Some("v"));
+}
+
+#[test]
+fn the_next_member_is_asked_when_the_donor_fails() {
+    type Fail = fn(&mut Net);
+    #[rustfmt::skip]
+    let cases: &[(&str, Fail, u64)] = &[
+        ("dies",            |net| net.kill(0), 15),
+        ("stands still",    |net| net.nodes[0].paused = true, 15),
+    ];
+    for (name, fail, seconds) in cases {
+        let slow = DeltaManagerConfig {
+            send_all_sessions: false,
+            send_all_sessions_size: 1,
+            send_all_sessions_wait_time: Duration::from_secs(4),
+            ..plain()
+        };
+        let mut net = Net::new();
+        net.join(Kind::Ours, ClusterConfig::default(), slow);
+        net.run(Duration::from_secs(3));
+        net.join(Kind::Ours, ClusterConfig::default(), plain());
+        net.run(Duration::from_secs(3));
+        for n in 0..10 {
+            net.create(0, &[("n", &n.to_string())]);
+        }
+        net.join(Kind::Ours, ClusterConfig::default(), plain());
+        net.run(Duration::from_secs(3));
+        assert!(
+            matches!(net.shop(2).state(), ManagerState::Transferring(donor) if donor == net.member(2, 0)),
+            "{name}"
+        );
+        assert_eq!(net.shop(2).session_count(), 1, "{name}");
+        fail(&mut net);
+        net.run(Duration::from_secs(*seconds));
+        assert_eq!(outcome(&net, 2).result, TransferResult::Complete, "{name}");
+        assert_eq!(net.contents(2), net.contents(1), "{name}");
+    }
+}
+
+#[test]
+fn the_wait_for_the_state_ends_and_says_how() {
+    let with = |timeout| DeltaManagerConfig {
+        state_transfer_timeout: timeout,
+        ..plain()
+    };
+    #[rustfmt::skip]
+    let cases = [
+        ("a minute",   with(Some(Duration::from_secs(60))), TransferResult::Incomplete, 10),
+        ("shorter",    with(Some(Duration::from_secs(4))),  TransferResult::TimedOut,   4),
+        ("not at all", with(Some(Duration::ZERO)),          TransferResult::NotAwaited, 0),
+    ];
+    for (name, config, result, seconds) in cases {
+        let mut net = stage(Kind::Ours, 1, 5, &plain());
+        let joiner = net.join_empty(Kind::Ours, ClusterConfig::default());
+        net.run(Duration::from_secs(3));
+        net.nodes[0].paused = true;
+        net.register(joiner, config);
+        net.run(Duration::from_secs(12));
+        assert_eq!(outcome(&net, joiner).result, result, "{name}");
+        assert_eq!(
+            outcome(&net, joiner).took,
+            Duration::from_secs(seconds),
+            "{name}"
+        );
+        assert_eq!(
+            net.shop(joiner).stats().counter_no_state_transferred,
+            1,
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn a_state_that_is_not_awaited_comes_all_the_same() {
+    let mut net = stage(Kind::Ours, 1, 5, &plain());
+    let config = DeltaManagerConfig {
+        state_transfer_timeout: Some(Duration::ZERO),
+        ..plain()
+    };
+    let joiner = net.join(Kind::Ours, ClusterConfig::default(), config);
+    net.run(Duration::from_secs(3));
+    assert_eq!(outcome(&net, joiner).result, TransferResult::NotAwaited);
+    assert_eq!(net.contents(0), net.contents(joiner));
+}
+
+#[test]
+fn two_nodes_that_start_together_do_not_wait_for_each_other() {
+    let mut net = Net::new();
+    net.join(Kind::Ours, ClusterConfig::default(), plain());
+    net.join(Kind::Ours, ClusterConfig::default(), plain());
+    net.run(Duration::from_secs(2));
+    for node in 0..2 {
+        assert_eq!(
+            outcome(&net, node).result,
+            TransferResult::Complete,
+            "{node}"
+        );
+        assert!(outcome(&net, node).took < Duration::from_secs(1), "{node}");
+    }
+}
+
+#[test]
+fn a_member_without_the_whole_state_is_not_taken_for_one_that_has_it() {
+    // B asks A, who hands over slowly; C asks B while B is waiting.
+    let slow = DeltaManagerConfig {
+        send_all_sessions: false,
+        send_all_sessions_size: 1,
+        send_all_sessions_wait_time: Duration::from_secs(2),
+        ..plain()
+    };
+    let mut net = stage(Kind::Ours, 1, 6, &slow);
+    net.join(Kind::Ours, ClusterConfig::default(), plain());
+    net.run(Duration::from_secs(3));
+    assert!(matches!(net.shop(1).state(), ManagerState::Transferring(_)));
+    // C thinks that B is the only other member.
+    net.join(Kind::Ours, ClusterConfig::default(), plain());
+    net.run(Duration::from_secs(30));
+    for node in [1, 2] {
+        assert_eq!(
+            outcome(&net, node).result,
+            TransferResult::Complete,
+            "{node}"
+        );
+        assert_eq!(net.contents(node), net.contents(0), "{node}");
+    }
+}
+
+#[test]
+fn what_happens_during_the_transfer_is_not_lost() {
+    for kind in [Kind::Ours, Kind::Foreign] {
+        let slow = DeltaManagerConfig {
+            send_all_sessions: false,
+            send_all_sessions_size: 2,
+            send_all_sessions_wait_time: Duration::from_secs(1),
+            ..plain()
+        };
+        let mut net = stage(kind, 2, 20, &slow);
+        let ids: Vec<SessionId> = net
+            .shop(0)
+            .sessions()
+            .map(|session| session.id().clone())
+            .collect();
+        let joiner = net.join(kind, ClusterConfig::default(), plain());
+        net.run(Duration::from_secs(2));
+        for round in 0..8 {
+            assert!(matches!(
+                net.shop(joiner).state(),
+                ManagerState::Transferring(_)
+            ));
+            for node in 0..2 {
+                let name = format!("from {node}");
+                net.create(node, &[(&name, "new")]);
+                net.request(node, &ids[round * 2 + node], &[("during", Some(&name))]);
+            }
+            net.run(Duration::from_millis(700));
+        }
+        assert!(net.shop(joiner).received_queue_size() > 0);
+        net.request(1, &ids[18], &[("n", None)]);
+        net.command(0, |cluster, now, shop| {
+            assert!(cluster.expire_session(now, shop, &ids[19]))
+        });
+        net.command(0, |cluster, now, shop| {
+            cluster
+                .change_session_id(now, shop, &ids[17], None)
+                .unwrap()
+        });
+        net.run(Duration::from_secs(20));
+        assert_eq!(outcome(&net, joiner).result, TransferResult::Complete);
+        assert_eq!(net.contents(joiner), net.contents(0), "{kind:?}");
+        assert_eq!(net.contents(joiner), net.contents(1), "{kind:?}");
+        assert_eq!(
+            (
+                net.shop(joiner).received_queue_size(),
+                net.shop(joiner).early_messages()
+            ),
+            (0, 0)
+        );
+        assert_eq!(net.shop(joiner).session_count(), 35);
+    }
+}
+
+#[test]
+fn a_queue_that_runs_over_costs_nothing_that_can_be_applied() {
+    let slow = DeltaManagerConfig {
+        send_all_sessions: false,
+        send_all_sessions_size: 5,
+        send_all_sessions_wait_time: Duration::from_secs(2),
+        ..plain()
+    };
+    let mut net = stage(Kind::Ours, 1, 10, &slow);
+    let ids: Vec<SessionId> = net
+        .shop(0)
+        .sessions()
+        .map(|session| session.id().clone())
+        .collect();
+    let limits = ManagerLimits {
+        held_messages_max: 4,
+        ..ManagerLimits::default()
+    };
+    let joiner = net.join(
+        Kind::Ours,
+        ClusterConfig::default(),
+        DeltaManagerConfig { limits, ..plain() },
+    );
+    net.run(Duration::from_secs(2));
+    for id in &ids {
+        net.request(0, id, &[("during", Some("yes"))]);
+    }
+    assert_eq!(net.shop(joiner).received_queue_size(), 4);
+    net.run(Duration::from_secs(10));
+    assert_eq!(net.shop(joiner).stats().held_overflow, 6);
+    assert_eq!(net.contents(joiner), net.contents(0));
+}
+
+#[test]
+fn a_transfer_with_a_part_missing_or_damaged_is_not_taken_for_whole() {
+    // A member that makes its own messages pretends to be the donor.
+    let announce = |messages: u32| {
+        format!("SESSION-STATE-TRANSFERREDlocalhost#/shop;messages={messages};whole=1")
+    };
+    let empty = {
+        let mut out = ObjectOutput::new();
+        begin_state(&mut out, 0);
+        out.finish().to_vec()
+    };
+    let tomcat = "SESSION-STATE-TRANSFERREDlocalhost#/shop".to_owned();
+    #[rustfmt::skip]
+    let cases: &[(&str, &[&[u8]], String, TransferResult)] = &[
+        ("whole",           &[&empty, &empty],        announce(2), TransferResult::Complete),
+        ("a Tomcat's",      &[&empty],                tomcat.clone(), TransferResult::Complete),
+        ("one is missing",  &[&empty],                announce(2), TransferResult::Incomplete),
+        ("one is damaged",  &[&empty, &empty[..20]],  announce(2), TransferResult::Incomplete),
+        ("damaged",         &[&empty[..20]],          tomcat,      TransferResult::Incomplete),
+    ];
+    for (name, payloads, unique_id, result) in cases {
+        use folkmoot_core::session::SessionMessage;
+        let mut net = Net::new();
+        net.join_empty(Kind::Ours, ClusterConfig::default());
+        net.run(Duration::from_secs(3));
+        let joiner = net.join_empty(Kind::Ours, ClusterConfig::default());
+        net.run(Duration::from_secs(3));
+        // The pretended donor stands still until its answers lie ready: else it would say that it has no shop.
+        net.nodes[0].paused = true;
+        net.register(joiner, plain());
+        let say = |net: &mut Net, kind, payload: Option<&[u8]>, unique_id: &str| {
+            let message = SessionMessage {
+                session: payload,
+                ..SessionMessage::new(kind, b"localhost#/shop", b"word", unique_id.as_bytes(), 5)
+            };
+            let mut stream = Vec::new();
+            message.write(&mut stream);
+            net.say_bytes(0, joiner, &stream);
+        };
+        for payload in *payloads {
+            say(&mut net, EventType::AllSessionData, Some(payload), "u");
+        }
+        say(
+            &mut net,
+            EventType::AllSessionTransferComplete,
+            None,
+            unique_id,
+        );
+        net.resume(0);
+        net.run(Duration::from_secs(1));
+        assert_eq!(outcome(&net, joiner).result, *result, "{name}");
+    }
+}
+
+#[test]
+fn a_new_transfer_keeps_what_is_newer_here() {
+    let mut net = stage(Kind::Ours, 2, 4, &plain());
+    let ids: Vec<SessionId> = net
+        .shop(0)
+        .sessions()
+        .map(|session| session.id().clone())
+        .collect();
+    // A change here that has not been sent when the transfer comes.
+    net.command(0, |cluster, now, shop| {
+        assert!(cluster.access_session(now, shop, &ids[0]));
+        cluster
+            .set_attribute(now, shop, &ids[0], "pending", "mine")
+            .unwrap();
+    });
+    net.run(Duration::from_secs(1));
+    net.request(1, &ids[1], &[("there", Some("theirs"))]);
+    assert!(net.command(0, |cluster, now, shop| {
+        cluster.get_all_cluster_sessions(now, shop)
+    }));
+    net.run(Duration::from_secs(1));
+    assert_eq!(outcome(&net, 0).result, TransferResult::Complete);
+    assert_eq!(net.shop(0).stats().session_replace_counter, 4);
+    assert_eq!(net.text(0, &ids[0], "pending").as_deref(), Some("mine"));
+    assert_eq!(net.text(0, &ids[1], "there").as_deref(), Some("theirs"));
+    net.command(0, |cluster, now, shop| {
+        cluster.request_completed(now, shop, &ids[0]).unwrap()
+    });
+    assert_eq!(net.contents(0), net.contents(1));
+}
+
+#[test]
+fn an_expired_session_is_not_revived_by_a_transfer() {
+    let mut net = stage(Kind::Ours, 2, 2, &plain());
+    let id = net.shop(0).sessions().next().unwrap().id().clone();
+    // B does not hear of the end of the session, and has it when it is asked.
+    let b = net.shop(1).session(&id).unwrap().clone();
+    net.command(0, |cluster, now, shop| {
+        assert!(cluster.expire_session(now, shop, &id))
+    });
+    net.say(
+        0,
+        1,
+        EventType::SessionCreated,
+        &id.to_string(),
+        b.creation_time_ms() + 60_000,
+        None,
+    );
+    assert!(
+        net.session(1, &id).is_some(),
+        "created anew, later: that is another session"
+    );
+    let mut net = stage(Kind::Ours, 2, 2, &plain());
+    let id = net.shop(0).sessions().next().unwrap().id().clone();
+    net.nodes[1].paused = true;
+    net.command(0, |cluster, now, shop| {
+        assert!(cluster.expire_session(now, shop, &id))
+    });
+    net.command(0, |cluster, now, shop| {
+        assert!(cluster.get_all_cluster_sessions(now, shop))
+    });
+    net.resume(1);
+    net.run(Duration::from_secs(3));
+    assert!(net.session(0, &id).is_none() && net.session(1, &id).is_none());
+}
+
+#[test]
+fn a_member_that_lags_behind_holds_up_nobody_and_gets_everything_later() {
+    let mut net = Net::new();
+    for node in 0..3 {
+        let mut channel = folkmoot_core::channel::ChannelConfig::new(crate::net::at(node));
+        channel.limits.queue_bytes_max = 64 * 1024;
+        net.join_with(channel, ClusterConfig::default());
+        net.register(node, plain());
+    }
+    net.run(Duration::from_secs(3));
+    let ids: Vec<_> = (0..20).map(|_| net.create(0, &[])).collect();
+    net.nodes[2].paused = true;
+    let text = "x".repeat(1000);
+    for round in 0..10 {
+        for id in &ids {
+            net.request(
+                0,
+                id,
+                &[("k", Some(&text)), ("round", Some(&round.to_string()))],
+            );
+        }
+    }
+    assert_eq!(net.contents(0), net.contents(1));
+    let lagging = net.member(0, 2);
+    let told = net.events(0);
+    let times = told
+        .iter()
+        .filter(|event| matches!(event, ClusterEvent::Lagging(member) if *member == lagging))
+        .count();
+    assert_eq!(times, 1);
+    net.resume(2);
+    net.run(Duration::from_secs(5));
+    assert_eq!(net.contents(0), net.contents(2));
+    net.request(0, &ids[0], &[("k", Some("after"))]);
+    assert_eq!(net.text(2, &ids[0], "k").as_deref(), Some("after"));
+}
+
+#[test]
+fn ten_thousand_sessions_are_handed_over() {
+    for kind in [Kind::Ours, Kind::Foreign] {
+        let mut net = stage(kind, 1, 10_000, &plain());
+        let config = ClusterConfig {
+            channel_send_options: SendOptions::from_bits(6),
+            ..ClusterConfig::default()
+        };
+        net.join(kind, config, plain());
+        net.run(Duration::from_secs(3));
+        assert_eq!(outcome(&net, 1).sessions, 10_000);
+        assert_eq!(net.contents(0), net.contents(1));
+    }
+}
