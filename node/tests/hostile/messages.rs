@@ -8,13 +8,14 @@ use folkmoot::java::Limits;
 use crate::forge::*;
 use crate::log;
 use crate::pair::Pair;
-use crate::support::session_message::{EVT_SESSION_CREATED, session_message};
+use crate::support::session_message::{EVT_SESSION_CREATED, session_message, unshared};
 use crate::support::wait::{SOON, until};
 
 scenarios! {
     fn java_streams_that_are_no_session_messages_are_refused(name) { refused(name); }
     fn payloads_that_cannot_be_read_change_nothing(name) { payloads(name); }
     fn a_delta_for_no_session_is_held_a_moment_and_dropped(name) { homeless(name); }
+    fn a_message_in_which_nothing_is_shared_is_read(name) { nothing_shared(name); }
     fn a_cyclic_value_and_one_of_an_unknown_class_are_carried(name) { carried(name); }
 }
 
@@ -156,4 +157,18 @@ fn carried(name: &str) {
             .expect("sent");
     }
     pair.unharmed();
+}
+
+/// Not bad at all, only written by another hand than Java's.
+fn nothing_shared(name: &str) {
+    let pair = Pair::start(name, |builder| builder);
+    let message = unshared(EVT_SESSION_CREATED, CONTEXT, "S.other", b"");
+    pair.attack_and_leave(&session_frame(pair.attacker, &message));
+    until("the session is there", SOON, || {
+        pair.victim
+            .manager
+            .find(&"S.other".into())
+            .map(|_| ())
+            .ok_or("no session")
+    });
 }

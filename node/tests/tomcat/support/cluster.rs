@@ -171,7 +171,10 @@ fn node_of(node: usize, kind: Kind, nodes: usize, setup: &Setup, directory: &Pat
     ];
     let mut set = |variable: &str, value: &str| environment.push((variable.into(), value.into()));
     match setup.membership {
-        Membership::Multicast => set("PROBE_MEMBERSHIP", "mcast"),
+        Membership::Multicast => {
+            set("PROBE_MEMBERSHIP", "mcast");
+            set("PROBE_MCAST_BIND", "127.0.0.1");
+        }
         Membership::Static => {
             set("PROBE_MEMBERSHIP", "static");
             set("PROBE_UNIQUE_ID", &unique_id(node));
