@@ -256,14 +256,18 @@ impl<'a> ObjectInput<'a> {
         })
     }
 
-    /// The type code that stands next, after resets; `None` at the end.
+    /// The type code that stands next, after resets and segments of no data, which no writer leaves and Java passes over;
+    /// `None` at the end.
     fn next_code(&mut self) -> Option<u8> {
         loop {
-            let code = self.stream.get(self.walker.pos).copied()?;
-            if code != code::RESET {
-                return Some(code);
+            let rest = self.stream.get(self.walker.pos..)?;
+            match *rest {
+                [code::RESET, ..] => self.walker.restart(self.walker.pos + 1),
+                [code::BLOCK_DATA, 0, ..] => self.walker.pos += 2,
+                [code::BLOCK_DATA_LONG, 0, 0, 0, 0, ..] => self.walker.pos += 5,
+                [code, ..] => return Some(code),
+                [] => return None,
             }
-            self.walker.restart(self.walker.pos + 1);
         }
     }
 

@@ -17,16 +17,16 @@ pub const LIMITS: Limits = Limits {
 /// A whole stream, as a graph and item by item.
 pub fn java_stream(input: &[u8]) {
     let graph = Graph::parse(input, &LIMITS);
-    if let Ok(graph) = &graph {
-        check_graph(graph, input);
-    }
-    check_items(input, graph.is_ok());
+    let whole = graph.is_ok_and(|graph| check_graph(&graph, input));
+    check_items(input, whole);
 }
 
-fn check_graph(graph: &Graph, input: &[u8]) {
+/// Whether the writer got to the end of everything.
+fn check_graph(graph: &Graph, input: &[u8]) -> bool {
     let again = graph.encode();
     let aborted = |content: &Content| matches!(content, Content::Exception(_));
-    if !graph.contents().iter().any(aborted) {
+    let whole = !graph.contents().iter().any(aborted);
+    if whole {
         assert_eq!(again, input, "what was read is written again");
     }
     for content in graph.contents() {
@@ -34,6 +34,7 @@ fn check_graph(graph: &Graph, input: &[u8]) {
             check_value(graph, node);
         }
     }
+    whole
 }
 
 /// A value out of its stream is a value by itself.

@@ -15,8 +15,10 @@ pub fn session_message(input: &[u8]) {
     };
     let mut again = Vec::new();
     message.write(&mut again);
-    assert_eq!(again, input);
+    // Any byte but zero is a true flag, and a short text may have the long form: that is not written again.
+    assert!(again.len() <= input.len());
     assert!(again.len() <= message.encoded_len());
+    assert_eq!(SessionMessage::read(&again), Some(message));
     assert!(Graph::parse(input, &LIMITS).is_ok() || input.len() > LIMITS.total_bytes);
     if let Some(payload) = message.session {
         delta_request(payload);
