@@ -8,36 +8,36 @@ use http::{StatusCode, Uri};
 use serde_json::{Map, Value, json};
 
 /// The parameters of a request.
-pub struct Parameters(Vec<(String, String)>);
+pub(crate) struct Parameters(Vec<(String, String)>);
 
 impl Parameters {
-    pub fn of(uri: &Uri) -> Result<Self, Refusal> {
+    pub(crate) fn of(uri: &Uri) -> Result<Self, Refusal> {
         match Query::try_from_uri(uri) {
             Ok(Query(pairs)) => Ok(Self(pairs)),
             Err(error) => Err(Refusal::bad(format!("the query cannot be read: {error}"))),
         }
     }
 
-    pub fn get(&self, name: &str) -> Option<&str> {
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
         self.0
             .iter()
             .find(|(found, _)| found == name)
             .map(|(_, value)| value.as_str())
     }
 
-    pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+    pub(crate) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         self.0
             .iter()
             .filter(move |(found, _)| found == name)
             .map(|(_, value)| value.as_str())
     }
 
-    pub fn required(&self, name: &str) -> Result<&str, Refusal> {
+    pub(crate) fn required(&self, name: &str) -> Result<&str, Refusal> {
         self.get(name)
             .ok_or_else(|| Refusal::bad(format!("parameter {name} is missing")))
     }
 
-    pub fn number<T: std::str::FromStr>(&self, name: &str) -> Result<T, Refusal> {
+    pub(crate) fn number<T: std::str::FromStr>(&self, name: &str) -> Result<T, Refusal> {
         let text = self.required(name)?;
         text.parse().map_err(|_| {
             Refusal::bad(format!(
@@ -49,20 +49,20 @@ impl Parameters {
 
 /// A request that cannot be answered.
 #[derive(Debug)]
-pub struct Refusal {
-    pub status: StatusCode,
-    pub why: String,
+pub(crate) struct Refusal {
+    pub(crate) status: StatusCode,
+    pub(crate) why: String,
 }
 
 impl Refusal {
-    pub fn bad(why: String) -> Self {
+    pub(crate) fn bad(why: String) -> Self {
         Self {
             status: StatusCode::BAD_REQUEST,
             why,
         }
     }
 
-    pub fn unknown(what: &str) -> Self {
+    pub(crate) fn unknown(what: &str) -> Self {
         Self {
             status: StatusCode::NOT_FOUND,
             why: format!("there is no {what}"),
@@ -81,10 +81,10 @@ impl From<SessionError> for Refusal {
 }
 
 /// The fields of an answer, without `node`.
-pub type Fields = Map<String, Value>;
+pub(crate) type Fields = Map<String, Value>;
 
 /// The response: the fields and the node's name, or the refusal.
-pub fn respond(node: &str, outcome: Result<Fields, Refusal>) -> Response {
+pub(crate) fn respond(node: &str, outcome: Result<Fields, Refusal>) -> Response {
     let (status, mut fields) = match outcome {
         Ok(fields) => (StatusCode::OK, fields),
         Err(refusal) => {

@@ -24,7 +24,7 @@ struct App {
 }
 
 /// All web applications, each at its context path.
-pub fn router(
+pub(crate) fn router(
     node: &str,
     cluster: &Cluster,
     contexts: impl Iterator<Item = (DeltaManager, SessionLayer)>,

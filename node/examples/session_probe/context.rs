@@ -10,10 +10,14 @@ use crate::answer::{Fields, Parameters, Refusal};
 use crate::values;
 
 #[derive(Default)]
-pub struct ContextAttributes(Mutex<BTreeMap<String, JavaBytes>>);
+pub(crate) struct ContextAttributes(Mutex<BTreeMap<String, JavaBytes>>);
 
 impl ContextAttributes {
-    pub fn answer(&self, endpoint: &str, parameters: &Parameters) -> Result<Fields, Refusal> {
+    pub(crate) fn answer(
+        &self,
+        endpoint: &str,
+        parameters: &Parameters,
+    ) -> Result<Fields, Refusal> {
         if !["get", "set", "remove"].contains(&endpoint) {
             return Err(Refusal::unknown(&format!("/c/{endpoint}")));
         }

@@ -10,10 +10,10 @@ use folkmoot::{SendOptions, UniqueId};
 
 /// A variable that makes no sense, and what would.
 #[derive(Debug, PartialEq, Eq)]
-pub struct BadVariable {
-    pub variable: &'static str,
-    pub value: String,
-    pub expected: String,
+pub(crate) struct BadVariable {
+    pub(crate) variable: &'static str,
+    pub(crate) value: String,
+    pub(crate) expected: String,
 }
 
 impl fmt::Display for BadVariable {
@@ -28,7 +28,7 @@ impl fmt::Display for BadVariable {
 
 /// How the nodes find each other.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Membership {
+pub(crate) enum Membership {
     /// `McastService`.
     Multicast {
         address: Ipv4Addr,
@@ -45,26 +45,26 @@ pub enum Membership {
 
 /// A web application: its name in `PROBE_CONTEXTS` and its context path.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Context {
+pub(crate) struct Context {
     /// `""` for `ROOT`, else `/…`.
-    pub path: String,
+    pub(crate) path: String,
 }
 
 /// Everything the environment says.
 #[derive(Debug)]
-pub struct Environment {
-    pub name: String,
-    pub http: SocketAddr,
-    pub receiver: SocketAddr,
-    pub membership: Membership,
-    pub domain: String,
-    pub unique_id: Option<UniqueId>,
-    pub send_options: SendOptions,
-    pub contexts: Vec<Context>,
-    pub background_delay: Duration,
-    pub process_expires_frequency: u32,
-    pub jvm_route_valve: bool,
-    pub node_dir: Option<PathBuf>,
+pub(crate) struct Environment {
+    pub(crate) name: String,
+    pub(crate) http: SocketAddr,
+    pub(crate) receiver: SocketAddr,
+    pub(crate) membership: Membership,
+    pub(crate) domain: String,
+    pub(crate) unique_id: Option<UniqueId>,
+    pub(crate) send_options: SendOptions,
+    pub(crate) contexts: Vec<Context>,
+    pub(crate) background_delay: Duration,
+    pub(crate) process_expires_frequency: u32,
+    pub(crate) jvm_route_valve: bool,
+    pub(crate) node_dir: Option<PathBuf>,
 }
 
 /// Reads variables through `lookup`; an empty value counts as unset.
@@ -120,12 +120,14 @@ fn bad(variable: &'static str, value: String, expected: impl Into<String>) -> Ba
 
 impl Environment {
     /// Reads the process's environment.
-    pub fn read() -> Result<Self, BadVariable> {
+    pub(crate) fn read() -> Result<Self, BadVariable> {
         Self::from_lookup(&|name| std::env::var(name).ok())
     }
 
     /// Reads variables from anywhere.
-    pub fn from_lookup(lookup: &dyn Fn(&str) -> Option<String>) -> Result<Self, BadVariable> {
+    pub(crate) fn from_lookup(
+        lookup: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Self, BadVariable> {
         let env = Reader(lookup);
         let port = "a port number from 0 to 65535";
         let address = "an IP address of this host";

@@ -16,14 +16,14 @@ const SERIALIZABLE: u8 = 0x02;
 const EXTERNALIZABLE_BLOCKS: u8 = 0x0c;
 
 /// A constant of `lab.LabUser$Level`.
-pub fn level(name: &str) -> Option<Value> {
+pub(crate) fn level(name: &str) -> Option<Value> {
     ["GUEST", "MEMBER", "ADMIN"]
         .contains(&name)
         .then(|| Value::constant(LEVEL, name))
 }
 
 /// The `lab.LabUser` that `name:age[:boss:age]` makes; `None` if that is not its form.
-pub fn user(text: &str) -> Option<Result<JavaBytes, String>> {
+pub(crate) fn user(text: &str) -> Option<Result<JavaBytes, String>> {
     let parts: Vec<&str> = text.split(':').collect();
     let user = match parts[..] {
         [name, age] => one_user(name, age.parse().ok()?, Value::Null),
@@ -68,7 +68,7 @@ fn user_class() -> ClassDescriptor {
 }
 
 /// The `lab.LabExt` that `text:n` makes: `writeInt(n)`, `writeUTF(text)`; `None` if that is not its form.
-pub fn ext(v: &str) -> Option<Result<JavaBytes, String>> {
+pub(crate) fn ext(v: &str) -> Option<Result<JavaBytes, String>> {
     let (text, n) = v.split_once(':')?;
     let n: i32 = n.parse().ok()?;
     let text = JavaString::from(text);

@@ -7,7 +7,7 @@ use crate::answer::{Fields, Parameters, Refusal};
 use crate::values;
 
 /// Members without ourselves, and the sessions here.
-pub fn state(
+pub(crate) fn state(
     cluster: &Cluster,
     manager: &DeltaManager,
     parameters: &Parameters,
@@ -67,7 +67,7 @@ fn member(member: &Member) -> Value {
 }
 
 /// One session as it lies here.
-pub fn session(manager: &DeltaManager, id: &str) -> Result<Fields, Refusal> {
+pub(crate) fn session(manager: &DeltaManager, id: &str) -> Result<Fields, Refusal> {
     let id = SessionId::from(id);
     let gone = || Refusal::unknown(&format!("session {id} here"));
     let view = manager.find(&id).ok_or_else(gone)?;

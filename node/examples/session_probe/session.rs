@@ -10,7 +10,7 @@ use crate::answer::{Fields, Parameters, Refusal};
 use crate::values;
 
 /// Answers one request. Unless `create=0` is said there is a session from now on.
-pub async fn answer(
+pub(crate) async fn answer(
     endpoint: &str,
     session: &Session,
     parameters: &Parameters,

@@ -1,12 +1,12 @@
 //! Values that Java shows as text: UUIDs, instants, bytes in hex.
 
 /// Bytes as lower-case hex.
-pub fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Bytes from hex of either case.
-pub fn bytes_from_hex(text: &str) -> Option<Vec<u8>> {
+pub(crate) fn bytes_from_hex(text: &str) -> Option<Vec<u8>> {
     let digits: Option<Vec<u32>> = text.chars().map(|digit| digit.to_digit(16)).collect();
     let digits = digits.filter(|digits| digits.len() % 2 == 0)?;
     digits
@@ -16,7 +16,7 @@ pub fn bytes_from_hex(text: &str) -> Option<Vec<u8>> {
 }
 
 /// A UUID in its usual form of 8-4-4-4-12 digits.
-pub fn uuid(text: &str) -> Option<u128> {
+pub(crate) fn uuid(text: &str) -> Option<u128> {
     let groups: Vec<&str> = text.split('-').collect();
     if groups.iter().map(|group| group.len()).ne([8, 4, 4, 4, 12]) {
         return None;
@@ -29,7 +29,7 @@ pub fn uuid(text: &str) -> Option<u128> {
 }
 
 /// As `UUID.toString`.
-pub fn uuid_text(uuid: u128) -> String {
+pub(crate) fn uuid_text(uuid: u128) -> String {
     let digits = format!("{uuid:032x}");
     [
         &digits[..8],
@@ -42,7 +42,7 @@ pub fn uuid_text(uuid: u128) -> String {
 }
 
 /// Seconds since 1970 and nanoseconds of `2024-02-29T12:34:56.789Z`, years 0000 to 9999.
-pub fn instant(text: &str) -> Option<(i64, u32)> {
+pub(crate) fn instant(text: &str) -> Option<(i64, u32)> {
     let (date, time) = text.strip_suffix('Z')?.split_once('T')?;
     let (time, fraction) = time.split_once('.').unwrap_or((time, "0"));
     let [year, month, day] = numbers(date, '-', [4, 2, 2])?;
@@ -60,7 +60,7 @@ pub fn instant(text: &str) -> Option<(i64, u32)> {
 }
 
 /// As `Instant.toString`: no fraction, or as many groups of three digits as it needs.
-pub fn instant_text(seconds: i64, nanos: u32) -> String {
+pub(crate) fn instant_text(seconds: i64, nanos: u32) -> String {
     let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
     let (year, month, day) = date_of(days);
     let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);

@@ -9,12 +9,12 @@ use crate::answer::{Fields, Parameters, Refusal};
 use crate::{lab, text};
 
 /// The value that `type` and `v` of a request name.
-pub fn parse(parameters: &Parameters) -> Result<JavaBytes, Refusal> {
+pub(crate) fn parse(parameters: &Parameters) -> Result<JavaBytes, Refusal> {
     value(parameters.required("type")?, parameters.required("v")?)
 }
 
 /// The value that `v` of the type `kind` names.
-pub fn value(kind: &str, v: &str) -> Result<JavaBytes, Refusal> {
+pub(crate) fn value(kind: &str, v: &str) -> Result<JavaBytes, Refusal> {
     let value = match kind {
         "custom" => lab::user(v),
         "ext" => lab::ext(v),
@@ -107,7 +107,7 @@ fn distinct<'a>(items: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
 }
 
 /// The list `before`, or an empty one, with `item` appended.
-pub fn appended(before: Option<&JavaBytes>, item: &str) -> Result<JavaBytes, Refusal> {
+pub(crate) fn appended(before: Option<&JavaBytes>, item: &str) -> Result<JavaBytes, Refusal> {
     let failed = |error: folkmoot::java::ValueError| Refusal::bad(error.to_string());
     let mut items = match before.map(JavaBytes::value).transpose().map_err(failed)? {
         None => Vec::new(),
@@ -125,7 +125,7 @@ pub fn appended(before: Option<&JavaBytes>, item: &str) -> Result<JavaBytes, Ref
 }
 
 /// `type` and `value` of an attribute, as every answer carries them. What only its class can read has no value.
-pub fn described(value: Option<&JavaBytes>) -> Fields {
+pub(crate) fn described(value: Option<&JavaBytes>) -> Fields {
     let tree = value.and_then(|value| value.value().ok());
     // The tree knows what a stand-in in the stream stands for: `java.time.Ser` for an `Instant`.
     let class = match &tree {

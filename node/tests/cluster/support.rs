@@ -18,34 +18,34 @@ use http::{Response, StatusCode};
 use tower::ServiceExt as _;
 
 /// Nothing here takes that long; whoever waits longer waits for ever.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// One node: its cluster, its manager of the root context, and a web application over it.
-pub struct Node {
-    pub cluster: Cluster,
-    pub manager: DeltaManager,
-    pub router: Router,
+pub(crate) struct Node {
+    pub(crate) cluster: Cluster,
+    pub(crate) manager: DeltaManager,
+    pub(crate) router: Router,
 }
 
 /// An address on loopback that no other test of any process uses at the moment.
-pub fn address() -> Ipv4Addr {
+pub(crate) fn address() -> Ipv4Addr {
     static NEXT: AtomicU8 = AtomicU8::new(1);
     let [_, _, high, low] = std::process::id().to_be_bytes();
     Ipv4Addr::new(127, high | 0x80, low, NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
-pub fn unique_id(number: u8) -> UniqueId {
+pub(crate) fn unique_id(number: u8) -> UniqueId {
     UniqueId([number; 16])
 }
 
 /// Where the nodes of a cluster are and what they are called: static membership.
 #[derive(Clone)]
-pub struct Plan {
+pub(crate) struct Plan {
     members: Vec<StaticMember>,
 }
 
 impl Plan {
-    pub fn of(nodes: u8) -> Self {
+    pub(crate) fn of(nodes: u8) -> Self {
         let member = |number| StaticMember::new((address(), 4000).into(), unique_id(number));
         Self {
             members: (1..=nodes).map(member).collect(),
@@ -53,7 +53,7 @@ impl Plan {
     }
 
     /// Configuration of the node `number`, from 1.
-    pub fn builder(&self, number: u8) -> ClusterBuilder {
+    pub(crate) fn builder(&self, number: u8) -> ClusterBuilder {
         let me = &self.members[usize::from(number) - 1];
         Cluster::builder()
             .static_members(self.members.iter().cloned())
@@ -66,7 +66,7 @@ impl Plan {
             .state_dir(std::env::temp_dir().join(format!("folkmoot-test-{}", std::process::id())))
     }
 
-    pub fn start(&self, number: u8, options: u32) -> Node {
+    pub(crate) fn start(&self, number: u8, options: u32) -> Node {
         let cluster = self
             .builder(number)
             .channel_send_options(options)
@@ -76,7 +76,7 @@ impl Plan {
     }
 
     /// All nodes, each one ready and each knowing all others.
-    pub fn start_all(&self, options: u32) -> Vec<Node> {
+    pub(crate) fn start_all(&self, options: u32) -> Vec<Node> {
         let all: Vec<Node> = (1..)
             .take(self.members.len())
             .map(|number| self.start(number, options))
@@ -90,7 +90,7 @@ impl Plan {
 }
 
 impl Node {
-    pub fn on(cluster: Cluster) -> Self {
+    pub(crate) fn on(cluster: Cluster) -> Self {
         let manager = cluster
             .delta_manager("/")
             .expect("the first manager of this path");
@@ -102,18 +102,18 @@ impl Node {
         }
     }
 
-    pub fn await_members(&self, count: usize) {
+    pub(crate) fn await_members(&self, count: usize) {
         until("members", || self.cluster.members().len() == count);
     }
 
     /// Asks the application; answers the cookie set, if one was, and the text.
-    pub async fn ask(&self, path: &str, cookie: Option<&str>) -> (Option<String>, String) {
+    pub(crate) async fn ask(&self, path: &str, cookie: Option<&str>) -> (Option<String>, String) {
         let (status, told, text) = self.answer(path, cookie).await;
         assert_eq!(status, StatusCode::OK, "{path}: {text}");
         (told, text)
     }
 
-    pub async fn answer(
+    pub(crate) async fn answer(
         &self,
         path: &str,
         cookie: Option<&str>,
@@ -137,7 +137,7 @@ impl Node {
     }
 
     /// The attributes of a session as `name=text`, without touching it.
-    pub fn attributes(&self, id: &str) -> Option<Vec<String>> {
+    pub(crate) fn attributes(&self, id: &str) -> Option<Vec<String>> {
         let attributes = self.manager.attributes(&id.into())?;
         let pair = |(name, value): (String, JavaBytes)| match value.as_string() {
             Some(text) => format!("{name}={}", text.to_string_lossy()),
@@ -154,7 +154,7 @@ fn told<B>(response: &Response<B>) -> Option<String> {
 }
 
 /// Waits until `done`.
-pub fn until(what: &str, done: impl Fn() -> bool) {
+pub(crate) fn until(what: &str, done: impl Fn() -> bool) {
     let end = Instant::now() + PATIENCE;
     while !done() {
         assert!(Instant::now() < end, "never happened: {what}");
