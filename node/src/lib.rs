@@ -51,6 +51,7 @@ mod event;
 mod incarnation;
 mod messages;
 mod notices;
+mod pattern;
 mod quota;
 mod settings;
 pub mod web;
@@ -75,6 +76,7 @@ pub use folkmoot_core::session::{
 pub use folkmoot_core::wire::{Member, SendOptions, UniqueId};
 pub use folkmoot_mio::{BindError, DriverStats};
 pub use messages::{Message, Messages};
+pub use pattern::{PatternError, name_filter};
 pub use settings::SendOptionsSetting;
 pub use web::cookie::{CookieConfig, SameSite};
 pub use web::{Session, SessionError, SessionLayer, SessionLayerStats};

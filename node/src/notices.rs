@@ -154,6 +154,24 @@ impl Notices {
                     tracing::warn!(context, from, suppressed, "a message was refused: {reason}");
                 }
             }
+            ClusterEvent::Lagging(member) => {
+                if let Some(suppressed) = state.failed.admit(std::time::Instant::now()) {
+                    let member = state.member(engine, member).map(|member| member.name());
+                    tracing::warn!(
+                        member,
+                        suppressed,
+                        "a member reads so slowly that its queue is full: it gets all sessions anew when there is room"
+                    );
+                }
+            }
+            ClusterEvent::ClockSkew { member, ahead_ms } => {
+                let member = state.member(engine, member).map(|member| member.name());
+                tracing::warn!(
+                    member,
+                    ahead_ms,
+                    "the clock of a member differs from ours: keep clocks with NTP"
+                );
+            }
             other => tracing::debug!(event = ?other, "cluster event"),
         }
     }

@@ -93,8 +93,10 @@ async fn run(env: Environment) -> Result<(), Failure> {
     let cluster = start(&env)?;
     let mut managers: Vec<DeltaManager> = Vec::new();
     for context in &env.contexts {
-        let mut config = DeltaManagerConfig::default();
-        config.process_expires_frequency = env.process_expires_frequency;
+        let config = DeltaManagerConfig {
+            process_expires_frequency: env.process_expires_frequency,
+            ..DeltaManagerConfig::default()
+        };
         let manager = cluster
             .delta_manager_with(&context.path, config)
             .map_err(|error| Failure::Environment(format!("PROBE_CONTEXTS: {error}")))?;

@@ -17,12 +17,12 @@ use tower_service::Service;
 
 use super::cookie::{self, CookieConfig, CookieConfigError};
 use super::exchange::RequestSession;
-use super::filter::{FilterError, ReplicationFilter};
+use super::filter::ReplicationFilter;
 use super::session::Session;
 use super::store::Completed;
 use super::store::SessionStore;
 use super::uri;
-use crate::{Delivery, DeltaManager, SessionId};
+use crate::{Delivery, DeltaManager, PatternError, SessionId};
 
 /// Gives every request of an application its [`Session`] and replicates it when the request is over.
 ///
@@ -145,7 +145,7 @@ impl SessionLayer {
     /// Requests whose whole decoded path matches `pattern` are not replicated (`ReplicationValve.filter`).
     ///
     /// An example: `.*\.gif|.*\.css`. Changes made in such a request wait for the next that is replicated.
-    pub fn filter(self, pattern: &str) -> Result<Self, FilterError> {
+    pub fn filter(self, pattern: &str) -> Result<Self, PatternError> {
         let filter = ReplicationFilter::new(pattern)?;
         Ok(self.with(|settings| settings.filter = filter))
     }

@@ -14,7 +14,6 @@ mod uri;
 mod tests;
 
 pub use error::SessionError;
-pub use filter::FilterError;
 pub use layer::{
     OriginalSessionId, PrimarySession, SessionLayer, SessionLayerStats, SessionService,
 };

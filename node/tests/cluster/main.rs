@@ -4,4 +4,5 @@ mod support;
 
 mod membership;
 mod sessions;
+mod silent;
 mod start_errors;

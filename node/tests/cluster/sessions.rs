@@ -1,6 +1,6 @@
 //! What happens to sessions.
 
-use folkmoot::{Event, TransferResult};
+use folkmoot::{DeltaManagerConfig, Event, TransferResult, name_filter};
 
 use crate::support::{PATIENCE, Plan, until};
 
@@ -219,4 +219,40 @@ async fn two_applications_of_one_node_keep_their_sessions_apart() {
         nodes[0].manager.active_sessions() + nodes[1].manager.active_sessions(),
         0
     );
+}
+
+#[test]
+fn an_attribute_that_a_filter_excludes_stays_here() {
+    let plan = Plan::of(2);
+    let config = || DeltaManagerConfig {
+        session_attribute_name_filter: Some(name_filter("cart.*").expect("a pattern")),
+        ..DeltaManagerConfig::default()
+    };
+    let nodes = plan.start_all(6);
+    let shops: Vec<_> = nodes
+        .iter()
+        .map(|node| {
+            node.cluster
+                .delta_manager_with("/shop", config())
+                .expect("another path")
+        })
+        .collect();
+    for shop in &shops {
+        shop.wait_ready(PATIENCE).expect("ready");
+    }
+    let id = shops[0].create_session().expect("room");
+    shops[0]
+        .set_attribute(&id, "local", "v")
+        .expect("just created");
+    shops[0]
+        .set_attribute(&id, "cart", "v")
+        .expect("just created");
+    let delivery = shops[0]
+        .request_completed(&id)
+        .expect("sent")
+        .expect("options 6");
+    assert!(delivery.wait().is_complete());
+    assert_eq!(shops[0].attributes(&id).map(|all| all.len()), Some(2));
+    assert_eq!(shops[1].attributes(&id).map(|all| all.len()), Some(1));
+    assert!(shops[1].attribute(&id, "cart").is_some());
 }

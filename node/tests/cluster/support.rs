@@ -162,7 +162,7 @@ pub(crate) fn until(what: &str, done: impl Fn() -> bool) {
     }
 }
 
-fn application() -> Router {
+pub(crate) fn application() -> Router {
     let text = |value: Option<JavaBytes>| {
         let text = value.and_then(|value| value.as_string());
         text.map_or("none".to_owned(), |text| {

@@ -129,9 +129,17 @@ async fn text(response: Response) -> String {
 #[tokio::test]
 async fn a_request_makes_the_cluster_hear_what_tomcats_valves_would_say() {
     const NEW: &str = "JSESSIONID=NEW0.n1; Path=/shop; HttpOnly";
+    // What; sessions here; path and cookie asked for; what the cluster hears; cookies set.
+    type Case = (
+        &'static str,
+        &'static [&'static str],
+        &'static str,
+        Option<&'static str>,
+        &'static [&'static str],
+        &'static [&'static str],
+    );
     #[rustfmt::skip]
-    let cases: &[(&str, &[&str], &str, Option<&str>, &[&str], &[&str])] = &[
-        // what, sessions here, path, cookie, heard, cookies set
+    let cases: &[Case] = &[
         ("nobody asks for a session",       &[],        "/idle",       None,         &[], &[]),
         ("reading creates nothing",         &[],        "/peek",       None,         &[], &[]),
         ("an unknown id is no session",     &[],        "/peek",       Some("X.n1"), &[], &[]),
@@ -348,8 +356,16 @@ async fn of_several_cookies_the_first_valid_one_counts() {
 
 #[tokio::test]
 async fn a_session_id_in_the_path_counts_only_where_it_is_allowed() {
+    // Whether it is allowed; path and cookie; status; what the cluster hears.
+    type Case = (
+        bool,
+        &'static str,
+        Option<&'static str>,
+        u16,
+        &'static [&'static str],
+    );
     #[rustfmt::skip]
-    let cases: &[(bool, &str, Option<&str>, u16, &[&str])] = &[
+    let cases: &[Case] = &[
         (true,  "/idle;jsessionid=A.n1",     None,         200, &["join A.n1"]),
         (true,  "/idle;jsessionid=A.n1?q=1", None,         200, &["join A.n1"]),
         (true,  "/idle;jsessionid=A.n1",     Some("B.n1"), 200, &["join B.n1"]),
