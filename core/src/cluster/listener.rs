@@ -14,7 +14,7 @@ use crate::channel::{
 };
 use crate::java::{JavaString, Limits};
 use crate::session::{
-    Cx, DeltaManager, DeltaManagerConfig, EventType, MessageError, SessionMessage,
+    Cx, DeltaManager, DeltaManagerConfig, EventType, SessionMessage,
 };
 use crate::time::Instant;
 

@@ -11,6 +11,7 @@ use axum::extract::{Query, State};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use folkmoot::java::{ValueError, from_java};
 use folkmoot::{
     Cluster, DeltaManager, Session, SessionError, SessionId, SessionLayer, StaticMember, UniqueId,
 };
@@ -188,13 +189,13 @@ async fn add(
     Query(Item { item }): Query<Item>,
     session: Session,
 ) -> Result<Json<Value>, Failure> {
-    let mut cart: Cart = fetch::<Cart>(&session, CART)?.unwrap_or_default();
+    let mut cart: Cart = session.get(CART)?.unwrap_or_default();
     if item.len() > GOODS_MAX || (cart.len() >= GOODS_MAX && !cart.contains_key(&item)) {
         return Err(Failure::TooMuch);
     }
     let count = cart.entry(item).or_default();
     *count = count.saturating_add(1);
-    insert(&session, CART, &cart)?;
+    session.insert(CART, &cart)?;
     click(&session)?;
     Ok(Json(node.describe(&session)?))
 }
@@ -204,14 +205,14 @@ async fn remove(
     Query(Item { item }): Query<Item>,
     session: Session,
 ) -> Result<Json<Value>, Failure> {
-    let mut cart: Cart = fetch::<Cart>(&session, CART)?.unwrap_or_default();
+    let mut cart: Cart = session.get(CART)?.unwrap_or_default();
     match cart.get_mut(&item) {
         Some(count) if *count > 1 => *count -= 1,
         _ => {
             cart.remove(&item);
         }
     }
-    insert(&session, CART, &cart)?;
+    session.insert(CART, &cart)?;
     click(&session)?;
     Ok(Json(node.describe(&session)?))
 }
@@ -244,11 +245,8 @@ async fn look(
     Ok(Json(match node.manager.find(&id) {
         None => Value::Null,
         Some(_) => {
-            let cart = node
-                .manager
-                .attribute(&id, CART)
-                .and_then(|b| b.as_string())
-                .and_then(|s| serde_json::from_str::<Value>(&s.to_string_lossy()).ok());
+            let cart = node.manager.attribute(&id, CART);
+            let cart: Option<Cart> = cart.map(|cart| from_java(&cart)).transpose()?;
             json!({ "cart": cart })
         }
     }))
@@ -259,10 +257,8 @@ async fn members(State(node): State<Arc<Node>>) -> Json<Value> {
 }
 
 fn click(session: &Session) -> Result<u64, SessionError> {
-    let clicks = fetch::<u64>(session, CLICKS)?
-        .unwrap_or(0)
-        .saturating_add(1);
-    insert(session, CLICKS, &clicks)?;
+    let clicks = session.get::<u64>(CLICKS)?.unwrap_or(0).saturating_add(1);
+    session.insert(CLICKS, &clicks)?;
     Ok(clicks)
 }
 
@@ -275,12 +271,12 @@ impl Node {
     fn describe(&self, session: &Session) -> Result<Value, SessionError> {
         let exists = session.id().is_some();
         let cart: Cart = if exists {
-            fetch::<Cart>(session, CART)?.unwrap_or_default()
+            session.get::<Cart>(CART)?.unwrap_or_default()
         } else {
             Cart::new()
         };
         let clicks: u64 = if exists {
-            fetch::<u64>(session, CLICKS)?.unwrap_or(0)
+            session.get::<u64>(CLICKS)?.unwrap_or(0)
         } else {
             0
         };
@@ -313,6 +309,7 @@ impl Node {
 /// What a call of the page can end with.
 enum Failure {
     Session(SessionError),
+    Value(ValueError),
     TooMuch,
 }
 
@@ -322,10 +319,17 @@ impl From<SessionError> for Failure {
     }
 }
 
+impl From<ValueError> for Failure {
+    fn from(error: ValueError) -> Self {
+        Self::Value(error)
+    }
+}
+
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         let (status, why) = match self {
             Self::Session(error) => (error.status(), error.to_string()),
+            Self::Value(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
             Self::TooMuch => (
                 StatusCode::BAD_REQUEST,
                 format!("a cart holds {GOODS_MAX} goods with names of at most {GOODS_MAX} bytes"),
@@ -333,29 +337,4 @@ impl IntoResponse for Failure {
         };
         (status, Json(json!({ "error": why }))).into_response()
     }
-}
-
-fn fetch<T: serde::de::DeserializeOwned>(
-    session: &Session,
-    name: &str,
-) -> Result<Option<T>, SessionError> {
-    Ok(session
-        .get_bytes(name)?
-        .and_then(|b| b.as_string())
-        .and_then(|s| serde_json::from_str(&s.to_string_lossy()).ok()))
-}
-fn insert<T: serde::Serialize>(
-    session: &Session,
-    name: &str,
-    value: &T,
-) -> Result<(), SessionError> {
-    session
-        .set_bytes(
-            name,
-            serde_json::to_string(value)
-                .unwrap_or_default()
-                .as_str()
-                .into(),
-        )
-        .map(|_| ())
 }
