@@ -13,9 +13,7 @@ use crate::channel::{
     Verdict,
 };
 use crate::java::{JavaString, Limits};
-use crate::session::{
-    Cx, DeltaManager, DeltaManagerConfig, EventType, SessionMessage,
-};
+use crate::session::{Cx, DeltaManager, DeltaManagerConfig, EventType, SessionMessage};
 use crate::time::Instant;
 
 /// Counters of a cluster since it was made.
