@@ -9,6 +9,7 @@ pub mod local;
 pub mod messages;
 pub mod node;
 pub mod peer;
+pub mod pipe;
 pub mod process;
 pub mod sessions;
 pub mod tally;

@@ -99,8 +99,10 @@ mod tests {
 
     #[test]
     fn what_went_wrong_shows() {
+        /// A name, messages by thread and number, and what is reported: overtaken and doubled.
+        type Case = (&'static str, &'static [(u32, u64)], Option<(u64, u64)>);
         #[rustfmt::skip]
-        let cases: [(&str, &[(u32, u64)], Option<(u64, u64)>); 6] = [
+        let cases: [Case; 6] = [
             ("in order",  &[(0, 0), (1, 0), (0, 1), (1, 1)],                 Some((0, 0))),
             ("overtaken", &[(0, 1), (0, 0), (1, 0), (1, 1)],                 Some((1, 0))),
             ("doubled",   &[(0, 0), (0, 0), (0, 1), (1, 0), (1, 1)],         Some((0, 1))),

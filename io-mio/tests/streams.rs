@@ -201,6 +201,22 @@ fn close_writes_what_waits_and_ends_the_stream() {
 }
 
 #[test]
+fn an_aborted_stream_delivers_nothing_more() {
+    let (server, addr) = run(Toy::new(Role::Collect));
+    let mut peer = TcpStream::connect(addr).unwrap();
+    let conn = until(&server, |toy| toy.conns.keys().next().copied());
+    server.with(|toy, _| {
+        toy.abort(conn);
+        toy.send(conn, b"too late");
+    });
+    let mut rest = vec![];
+    let error = peer.read_to_end(&mut rest).expect_err("a reset");
+    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+    assert_eq!(rest, b"");
+    assert_eq!(server.driver_stats().connections, 0);
+}
+
+#[test]
 fn an_engine_may_refuse_and_go_on_accepting() {
     let mut toy = Toy::new(Role::Collect);
     toy.accept_max = 2;

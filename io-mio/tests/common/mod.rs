@@ -101,6 +101,10 @@ impl Toy {
         self.outputs.push_back(Output::Close { conn });
     }
 
+    pub fn abort(&mut self, conn: ConnId) {
+        self.outputs.push_back(Output::Abort { conn });
+    }
+
     pub fn pause(&mut self, conn: ConnId, paused: bool) {
         self.outputs.push_back(match paused {
             true => Output::PauseRead { conn },
