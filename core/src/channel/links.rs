@@ -354,14 +354,11 @@ impl Channel {
         let mut released = 0usize;
         let mut lost = 0u64;
         let mut taken = 0usize;
-        loop {
-            let Some(lane) = self
-                .members
-                .get_mut(member)
-                .and_then(|entry| entry.lanes.get_mut(number))
-            else {
-                break;
-            };
+        while let Some(lane) = self
+            .members
+            .get_mut(member)
+            .and_then(|entry| entry.lanes.get_mut(number))
+        {
             let Some(head) = lane.head() else { break };
             let more = match which {
                 GiveUp::Count(count) => taken < count,

@@ -15,8 +15,9 @@
 //!
 //! A Tomcat re-arms reading before it delivers, so it may process two messages of one connection side by side and answer
 //! them in either order: hence one at a time. Our own receiver answers in order; nodes of this implementation know each
-//! other by [`MARKER`](crate::transport::MARKER).
+//! other by [`MARKER`].
 
+mod checks;
 mod config;
 mod engine;
 mod event;

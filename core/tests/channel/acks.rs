@@ -98,8 +98,9 @@ fn the_answer_follows_from_the_options_and_the_listener() {
 
 #[test]
 fn a_datagram_to_our_udp_port_is_answered_by_a_datagram_and_a_broadcast_never() {
+    type Case = (u32, &'static [u8], Option<[u8; 21]>);
     #[rustfmt::skip]
-    let cases: &[(u32, &[u8], Option<[u8; 21]>)] = &[
+    let cases: &[Case] = &[
         (0x20, b"good", None), (0x22, b"bad", Some(ACK_FRAME)), (0x26, b"good", Some(ACK_FRAME)),
         (0x26, b"bad", Some(FAIL_ACK_FRAME)), (0x46, b"good", None), (0x66, b"good", None), (0x06, b"good", None),
     ];
