@@ -8,26 +8,45 @@ use bytes::Bytes;
 use crate::engine::Gather;
 use crate::wire::frame::END;
 
-/// Capacity of a chunk of copied frames.
-pub(crate) const CHUNK_BYTES: usize = 256 * 1024;
-/// Chunks kept for reuse by the whole channel.
-const SPARE_MAX: usize = 16;
+/// Capacity of a chunk of copied frames: small enough to stay in a core's cache while it is filled and written.
+const CHUNK_BYTES: usize = 64 * 1024;
+/// Capacity of a chunk that begins with a frame of more than half of that.
+const LARGE_CHUNK_BYTES: usize = 256 * 1024;
+/// Chunks kept for reuse by the whole channel,
+const SPARE_MAX: usize = 32;
+/// and large ones.
+const LARGE_SPARE_MAX: usize = 8;
 
 /// Empty chunks, shared by all queues of a channel so that idle connections hold no memory.
 #[derive(Debug, Default)]
-pub(crate) struct ChunkPool(Vec<Vec<u8>>);
+pub(crate) struct ChunkPool {
+    small: Vec<Vec<u8>>,
+    large: Vec<Vec<u8>>,
+}
 
 impl ChunkPool {
-    fn take(&mut self) -> Vec<u8> {
-        self.0
+    /// An empty chunk with room for `len` bytes.
+    fn take(&mut self, len: usize) -> Vec<u8> {
+        let (spare, capacity) = match len > CHUNK_BYTES / 2 {
+            true => (&mut self.large, LARGE_CHUNK_BYTES),
+            false => (&mut self.small, CHUNK_BYTES),
+        };
+        spare
             .pop()
-            .unwrap_or_else(|| Vec::with_capacity(CHUNK_BYTES))
+            .filter(|chunk| chunk.capacity() >= len)
+            .unwrap_or_else(|| Vec::with_capacity(capacity.max(len)))
     }
 
     fn give(&mut self, mut chunk: Vec<u8>) {
-        if self.0.len() < SPARE_MAX && chunk.capacity() <= CHUNK_BYTES {
-            chunk.clear();
-            self.0.push(chunk);
+        chunk.clear();
+        let (spare, max) = match chunk.capacity() {
+            0..CHUNK_BYTES => return,
+            CHUNK_BYTES..LARGE_CHUNK_BYTES => (&mut self.small, SPARE_MAX),
+            LARGE_CHUNK_BYTES => (&mut self.large, LARGE_SPARE_MAX),
+            _ => return,
+        };
+        if spare.len() < max {
+            spare.push(chunk);
         }
     }
 }
@@ -89,10 +108,7 @@ impl ByteQueue {
             _ => false,
         };
         if !fits {
-            let mut chunk = pool.take();
-            if chunk.capacity() < len {
-                chunk.reserve_exact(len);
-            }
+            let chunk = pool.take(len);
             self.pieces.push_back((self.end, Piece::Copied(chunk)));
         }
         if let Some((_, Piece::Copied(chunk))) = self.pieces.back_mut() {
