@@ -102,6 +102,10 @@ pub struct StreamOptions {
     pub send_buffer: Option<usize>,
     /// The traffic class of IPv4 packets. Default 0x1c, as `soTrafficClass`.
     pub traffic_class: Option<u8>,
+    /// `TCP_USER_TIMEOUT`: a connection whose bytes nobody acknowledges for so long is reset. Default 20 s. Without it (`None`)
+    /// the kernel goes on for a quarter of an hour, and messages that wait for no ACK vanish in a connection that died
+    /// without a word.
+    pub user_timeout: Option<Duration>,
 }
 
 impl Default for StreamOptions {
@@ -112,6 +116,7 @@ impl Default for StreamOptions {
             receive_buffer: None,
             send_buffer: None,
             traffic_class: Some(0x1c),
+            user_timeout: Some(Duration::from_secs(20)),
         }
     }
 }

@@ -152,6 +152,12 @@ impl Sockets {
         if let Some(bytes) = options.send_buffer {
             socket.set_send_buffer_size(bytes)?;
         }
+        #[cfg(target_os = "linux")]
+        if let Some(time) = options.user_timeout
+            && let Err(error) = socket.set_tcp_user_timeout(Some(time))
+        {
+            tracing::debug!(%error, %peer, "cannot set the time after which a dead connection ends");
+        }
         if let (Some(class), true) = (options.traffic_class, peer.is_ipv4())
             && let Err(error) = socket.set_tos_v4(class.into())
         {

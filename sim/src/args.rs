@@ -16,7 +16,7 @@ folkmoot-sim: simulated clusters, one seed a run
       Runs one seed again and prints what happened: everything, or the last L lines of it.
 
 options
-  --mode all|group   what the nodes are: bare channels (group)
+  --mode all|group|session   what the nodes are: bare channels, clusters with sessions, or first one, then the other
   --nodes N          so many nodes (1 to 200) instead of a number drawn from the seed
   --seconds S        so many seconds of virtual time with faults instead of a time drawn from the seed
   --keep P,P-P,…     only the faults and works at these places of the plan
@@ -43,6 +43,7 @@ pub(crate) enum Command {
 pub(crate) enum Modes {
     All,
     Group,
+    Session,
 }
 
 /// What all commands take.
@@ -88,7 +89,8 @@ impl Command {
                     common.mode = match value.as_str() {
                         "all" => Modes::All,
                         "group" => Modes::Group,
-                        _ => return Err(format!("--mode {value}: all or group")),
+                        "session" => Modes::Session,
+                        _ => return Err(format!("--mode {value}: all, group or session")),
                     };
                 }
                 "--nodes" => {

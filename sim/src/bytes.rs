@@ -113,11 +113,7 @@ impl<M: Machine> World<M> {
         let to = from.other();
         let (sender, receiver) = (this.ends[from as usize], this.ends[to as usize]);
         let pipe = &mut this.pipes[from as usize];
-        if this.severed {
-            pipe.segments.clear();
-            self.streams.free_if_gone(stream);
-            return;
-        }
+        let severed = this.severed;
         let Some(segment) = pipe.segments.front() else {
             return;
         };
@@ -126,7 +122,7 @@ impl<M: Machine> World<M> {
         }
         let host_down =
             self.nodes[usize::from(receiver.node)].state == NodeState::Down(Crash::Host);
-        if host_down || self.links.cut(sender.node, receiver.node) != Cut::Whole {
+        if severed || host_down || self.links.cut(sender.node, receiver.node) != Cut::Whole {
             self.retransmit(stream, from);
             return;
         }

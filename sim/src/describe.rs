@@ -1,5 +1,7 @@
 //! What bytes on the wire are, in words.
 
+use folkmoot_core::java::Limits;
+use folkmoot_core::session::{DeltaRequest, EventType, SessionMessage};
 use folkmoot_core::wire::{
     Acknowledgement, ChannelData, Control, Deframed, MemberBlock, deframe, read_ack,
 };
@@ -68,9 +70,33 @@ fn frame(data: &[u8]) -> String {
             "parcel n{}.{} lane {} #{}",
             parcel.from, parcel.boot, parcel.lane, parcel.number
         ),
-        (None, None) => format!("message of {} bytes", message.message.len()),
+        (None, None) => session(message.message),
     };
     format!("{what} [{options}]")
+}
+
+/// A session message: its kind, the first digits of its session's id, and the names that a delta changes.
+fn session(message: &[u8]) -> String {
+    let Some(session) = SessionMessage::read(message) else {
+        return format!("message of {} bytes", message.len());
+    };
+    let kind = match session.kind() {
+        Some(kind) => kind.name().to_owned(),
+        None => format!("session message {}", session.event_type),
+    };
+    let id = String::from_utf8_lossy(session.session_id.unwrap_or_default()).into_owned();
+    let mut text = format!("{kind} {id}");
+    if let Some(payload) = session.session {
+        match DeltaRequest::read(payload, &Limits::DEFAULT) {
+            Ok(delta) if session.kind() == Some(EventType::SessionDelta) => {
+                for action in &delta.actions {
+                    text.push_str(&format!(" {}", action.name.to_string_lossy()));
+                }
+            }
+            _ => text.push_str(&format!(" with {} bytes", payload.len())),
+        }
+    }
+    text
 }
 
 fn host(member: &MemberBlock<'_>) -> String {

@@ -37,7 +37,8 @@ pub struct NetworkConfig {
     pub connect_timeout_ns: u64,
     /// The longest pause between two retransmissions over a cut link, nanoseconds.
     pub retransmit_max_ns: u64,
-    /// How long a segment is retransmitted before its connection times out, nanoseconds.
+    /// How long a segment is retransmitted before its connection times out, nanoseconds: what the driver sets as
+    /// `TCP_USER_TIMEOUT`.
     pub retransmit_timeout_ns: u64,
 }
 
@@ -60,7 +61,7 @@ impl NetworkConfig {
             backlog: 128,
             connect_timeout_ns: 127_000_000_000,
             retransmit_max_ns: 16_000_000_000,
-            retransmit_timeout_ns: 924_000_000_000,
+            retransmit_timeout_ns: 20_000_000_000,
         }
     }
 }

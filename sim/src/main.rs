@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use folkmoot_sim::group::GroupMode;
+use folkmoot_sim::sessions::SessionMode;
 use folkmoot_sim::{Mode, Plan, PlanOptions, Report, run};
 
 use args::{Command, Common, Modes, USAGE};
@@ -44,6 +45,7 @@ fn run_one(mode: &str, seed: u64, options: &PlanOptions, keep_trace: usize) -> R
     let plan = Plan::draw(seed, options);
     match mode {
         GroupMode::NAME => run::<GroupMode>(&plan, keep_trace),
+        SessionMode::NAME => run::<SessionMode>(&plan, keep_trace),
         _ => unreachable!("modes are checked when they are parsed"),
     }
 }
@@ -98,7 +100,9 @@ fn replay(seed: u64, lines: usize, common: &Common) -> ExitCode {
 impl Modes {
     const fn names(&self) -> &'static [&'static str] {
         match self {
-            Self::All | Self::Group => &[GroupMode::NAME],
+            Self::All => &[GroupMode::NAME, SessionMode::NAME],
+            Self::Group => &[GroupMode::NAME],
+            Self::Session => &[SessionMode::NAME],
         }
     }
 }

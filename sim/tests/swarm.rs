@@ -1,6 +1,7 @@
 //! Random runs, as many as a test has time for; `folkmoot-sim run` makes more of them.
 
 use folkmoot_sim::group::GroupMode;
+use folkmoot_sim::sessions::SessionMode;
 use folkmoot_sim::{Mode, Plan, PlanOptions, run};
 
 fn swarm<M: Mode>(seeds: std::ops::Range<u64>) {
@@ -19,6 +20,11 @@ fn swarm<M: Mode>(seeds: std::ops::Range<u64>) {
 #[test]
 fn bare_channels_keep_their_promises() {
     swarm::<GroupMode>(0..200);
+}
+
+#[test]
+fn clusters_keep_their_promises() {
+    swarm::<SessionMode>(0..150);
 }
 
 /// Runs that once broke a rule, and what was wrong.
@@ -42,5 +48,10 @@ fn a_run_is_its_seed() {
         let (once, again) = (run::<GroupMode>(&plan, 0), run::<GroupMode>(&plan, 1000));
         assert_eq!(once.trace_hash, again.trace_hash, "seed {seed}");
         assert_eq!(once.stats, again.stats);
+        let (once, again) = (
+            run::<SessionMode>(&plan, 0),
+            run::<SessionMode>(&plan, 1000),
+        );
+        assert_eq!(once.trace_hash, again.trace_hash, "seed {seed}");
     }
 }

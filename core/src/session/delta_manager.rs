@@ -550,8 +550,10 @@ impl DeltaManager {
         }
         // A copy that timed out may still live on its primary: a state transfer may bring it back.
         if cause != ExpiryCause::CopyTimedOut {
+            // Its creator's clock may be ahead of ours, or of itself by now: the same CREATED is dead in any case.
+            let at = cx.unix_ms.max(session.creation_time_ms);
             self.departed
-                .remember(cx.now, id.clone(), Departure::Expired(cx.unix_ms));
+                .remember(cx.now, id.clone(), Departure::Expired(at));
         }
         if origin == Origin::Local || self.config.notify_session_listeners_on_replication {
             cx.events.push(ClusterEvent::SessionExpired {

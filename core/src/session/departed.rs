@@ -17,6 +17,9 @@ pub(crate) enum Departure {
     Renamed(SessionId),
 }
 
+/// A session that changed its id more often than so may be taken for alive.
+const RENAMES_FOLLOWED: usize = 32;
+
 /// The ids of sessions that expired or changed their id not long ago: bounded in number and time.
 #[derive(Debug)]
 pub(crate) struct Departed {
@@ -41,6 +44,12 @@ impl Departed {
     /// Remembers an id.
     pub(crate) fn remember(&mut self, now: Instant, id: SessionId, departure: Departure) {
         self.forget_old(now);
+        let departure = match (departure, self.get(id.as_modified_utf8())) {
+            (Departure::Expired(at), Some(&Departure::Expired(before))) => {
+                Departure::Expired(at.max(before))
+            }
+            (departure, _) => departure,
+        };
         while self.order.len() >= self.max {
             self.pop();
         }
@@ -59,9 +68,18 @@ impl Departed {
         self.by_id.get(id).map(|(_, departure)| departure)
     }
 
-    /// Whether a session of that id, created at `created_ms`, is one that has expired since.
+    /// Whether a session of that id, created at `created_ms`, is one that has expired since, under this id or under one
+    /// that it was given later.
     pub(crate) fn expired_since(&self, id: &[u8], created_ms: i64) -> bool {
-        matches!(self.get(id), Some(&Departure::Expired(at)) if at >= created_ms)
+        let mut departure = self.get(id);
+        for _ in 0..RENAMES_FOLLOWED {
+            match departure {
+                Some(&Departure::Expired(at)) => return at >= created_ms,
+                Some(Departure::Renamed(new)) => departure = self.get(new.as_modified_utf8()),
+                None => return false,
+            }
+        }
+        false
     }
 
     /// Forgets what has been remembered long enough.

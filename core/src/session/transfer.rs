@@ -373,9 +373,10 @@ impl DeltaManager {
         let id = SessionId::from(record.id.clone());
         let text = id.as_modified_utf8();
         let gone = match self.departed.get(text) {
-            Some(Departure::Expired(at)) => *at >= record.head.creation_time_ms,
-            Some(Departure::Renamed(new)) => self.sessions.contains(new.as_modified_utf8()),
-            None => false,
+            Some(Departure::Renamed(new)) if self.sessions.contains(new.as_modified_utf8()) => true,
+            _ => self
+                .departed
+                .expired_since(text, record.head.creation_time_ms),
         };
         if gone || !record.head.is_valid {
             self.stats.late_dropped = self.stats.late_dropped.wrapping_add(1);

@@ -1,10 +1,10 @@
 //! One cluster with one web application.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 
 use folkmoot_core::channel::{Channel, ChannelConfig, ChannelEvent, SendError, UniqueId};
-use folkmoot_core::cluster::{Cluster, ClusterConfig, ClusterEvent, ContextId};
+use folkmoot_core::cluster::{Cluster, ClusterConfig, ClusterEvent, ContextId, ExpiryCause};
 use folkmoot_core::engine::{ConnId, Engine, Gather, Input, Output};
 use folkmoot_core::java::JavaBytes;
 use folkmoot_core::session::{
@@ -26,6 +26,11 @@ pub struct SessionNode {
     pub events: VecDeque<ClusterEvent>,
     /// What became of acknowledged messages: the destinations that may not have them.
     pub settled: BTreeMap<UniqueId, Vec<u16>>,
+    /// Sessions that ended here, or have another id now, and must not come back.
+    ended: BTreeSet<SessionId>,
+    /// What cannot be undone has happened: a message may not have reached somebody.
+    pub losses: u64,
+    broken: Option<(&'static str, String)>,
     queue_max: usize,
     stopping: bool,
 }
@@ -57,6 +62,9 @@ impl SessionNode {
             context,
             events: VecDeque::new(),
             settled: BTreeMap::new(),
+            ended: BTreeSet::new(),
+            losses: 0,
+            broken: None,
             queue_max,
             stopping: false,
         }
@@ -115,6 +123,35 @@ impl SessionNode {
         Some((result, sent))
     }
 
+    fn take_note(&mut self, event: &ClusterEvent) {
+        match event {
+            ClusterEvent::Channel(ChannelEvent::Sent { id, faulty }) => {
+                self.losses += u64::from(!faulty.is_empty());
+                let slots = faulty.iter().map(|(member, _)| member.slot() as u16);
+                self.settled.insert(*id, slots.collect());
+            }
+            ClusterEvent::Channel(
+                ChannelEvent::Lost { .. } | ChannelEvent::MemberDisappeared(_),
+            )
+            | ClusterEvent::Lagging(_)
+            | ClusterEvent::Refused { .. } => self.losses += 1,
+            ClusterEvent::SessionExpired { id, cause, .. }
+                if *cause != ExpiryCause::CopyTimedOut =>
+            {
+                self.ended.insert(id.clone());
+            }
+            ClusterEvent::SessionIdChanged { old, .. } => {
+                self.ended.insert(old.clone());
+            }
+            ClusterEvent::SessionCreated { id, origin, .. } if self.ended.contains(id) => {
+                let what = format!("{id} is here again ({origin:?})");
+                let rule = "a session that has ended never comes back";
+                self.broken.get_or_insert((rule, what));
+            }
+            _ => {}
+        }
+    }
+
     /// All sessions with their attributes as text, in order: for comparing nodes.
     pub fn contents(&self) -> BTreeMap<String, BTreeMap<String, String>> {
         let sessions = self.manager().into_iter().flat_map(DeltaManager::sessions);
@@ -168,10 +205,7 @@ impl Engine for SessionNode {
 impl Machine for SessionNode {
     fn turn(&mut self, _now: Instant) {
         while let Some(event) = self.cluster.poll_event() {
-            if let ClusterEvent::Channel(ChannelEvent::Sent { id, faulty }) = &event {
-                let slots = faulty.iter().map(|(member, _)| member.slot() as u16);
-                self.settled.insert(*id, slots.collect());
-            }
+            self.take_note(&event);
             if self.events.len() == EVENTS_KEPT {
                 self.events.pop_front();
             }
@@ -184,6 +218,9 @@ impl Machine for SessionNode {
     }
 
     fn check(&mut self, _now: Instant) -> Option<(&'static str, String)> {
+        if let Some(broken) = self.broken.take() {
+            return Some(broken);
+        }
         let channel = self.cluster.channel();
         for (index, _) in channel.members() {
             let queued = channel.queue_bytes(index);

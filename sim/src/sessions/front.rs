@@ -1,0 +1,324 @@
+//! Clients behind a sticky front that fails over, and a plain map of what they were told.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use folkmoot_core::session::SessionId;
+
+use super::{SessionNode, value_text};
+use crate::machine::NodeId;
+use crate::rng::SimRng;
+use crate::world::World;
+
+/// One client and its session.
+#[derive(Clone, Debug)]
+pub struct Shopper {
+    /// The cookie.
+    pub id: SessionId,
+    /// The node that answers.
+    pub node: NodeId,
+    /// What the session holds, as the client was told: the number of the write to each attribute.
+    pub attributes: BTreeMap<String, u64>,
+    /// Every life of every node that this session was used on.
+    pub lives: BTreeSet<(u16, u32)>,
+    /// When it was last used.
+    pub used_at: Duration,
+    /// Whether all of its life was in calm times.
+    pub calm: bool,
+}
+
+/// All clients.
+#[derive(Debug, Default)]
+pub struct Front {
+    /// Clients whose session should be there.
+    pub shoppers: Vec<Shopper>,
+    /// Ids of sessions that were invalidated, or that have another id now.
+    pub gone: Vec<(SessionId, bool)>,
+    /// Requests that are still running: until when, where, on which session.
+    open: Vec<(Duration, NodeId, u32, SessionId)>,
+    writes: u64,
+    /// Whether sessions time out by themselves in this run.
+    pub expiring: bool,
+    /// Requests answered, refused because nobody was there, and sessions that were not found after a fail-over.
+    pub answered: u64,
+    /// Requests that no node could take.
+    pub unanswered: u64,
+    /// Sessions that were not found after a fail-over.
+    pub lost: u64,
+}
+
+/// Clients at once.
+const SHOPPERS: usize = 24;
+
+impl Front {
+    /// No clients yet; `expiring` says whether sessions time out by themselves.
+    pub fn new(expiring: bool) -> Self {
+        Self {
+            expiring,
+            ..Self::default()
+        }
+    }
+
+    /// A client does what `rng` decides. `calm` says whether nothing is wrong just now. Says what happened.
+    pub fn request(
+        &mut self,
+        world: &mut World<SessionNode>,
+        rng: &mut SimRng,
+        calm: bool,
+    ) -> String {
+        let fresh =
+            self.shoppers.len() < 3 || (self.shoppers.len() < SHOPPERS && rng.chance(150_000));
+        if fresh {
+            return self.enter(world, rng, calm);
+        }
+        let at = rng.index(self.shoppers.len());
+        let Some(moved) = self.route(world, at, rng) else {
+            self.unanswered += 1;
+            return "nobody answers".into();
+        };
+        let shopper = &mut self.shoppers[at];
+        let node = shopper.node;
+        shopper.calm &= calm && !moved;
+        shopper.used_at = world.now();
+        shopper.lives.insert((node.0, world.boots(node)));
+        let strict = shopper.lives.len() == 1;
+        let (shopper_id, known) = (shopper.id.clone(), shopper.attributes.clone());
+        let here = world.with(node, |node, now| {
+            node.request(now, &shopper_id, |cluster, context| {
+                let session = cluster.session(context, &shopper_id)?;
+                let mut held = BTreeMap::new();
+                for (name, value) in session.attributes() {
+                    let number = value_text(value).split(' ').next_back()?.parse().ok()?;
+                    held.insert(name.to_string_lossy().into_owned(), number);
+                }
+                Some(held)
+            })
+        });
+        let Some(Some((held, _))) = here else {
+            self.shoppers.swap_remove(at);
+            self.lost += 1;
+            if strict && calm && !self.expiring {
+                world.violate(
+                    Some(node),
+                    "a session is found where it was made",
+                    shopper_id.to_string(),
+                );
+            }
+            return format!("{node} does not know {shopper_id}");
+        };
+        if strict && held.as_ref() != Some(&known) {
+            let what = format!("{shopper_id}: {held:?} instead of {known:?}");
+            world.violate(Some(node), "a client reads what it wrote", what);
+        }
+        self.answered += 1;
+        self.act(world, at, rng)
+    }
+
+    /// A new client.
+    fn enter(&mut self, world: &mut World<SessionNode>, rng: &mut SimRng, calm: bool) -> String {
+        let Some(node) = ready_node(world, rng) else {
+            self.unanswered += 1;
+            return "nobody answers".into();
+        };
+        self.writes += 1;
+        let (number, value) = (self.writes, value(self.writes, rng));
+        let id = world.with(node, |node, now| {
+            let context = node.context();
+            let cluster = node.cluster_mut();
+            let id = cluster.create_session(now, context, None).ok()?;
+            cluster
+                .set_attribute(now, context, &id, "cart", value.as_str())
+                .ok()?;
+            cluster.request_completed(now, context, &id).ok()?;
+            cluster.end_access(now, context, &id);
+            Some(id)
+        });
+        let Some(Some(id)) = id else {
+            return format!("{node} makes no session");
+        };
+        let what = format!("{node} makes {id}");
+        self.shoppers.push(Shopper {
+            id,
+            node,
+            attributes: BTreeMap::from([("cart".to_owned(), number)]),
+            lives: BTreeSet::from([(node.0, world.boots(node))]),
+            used_at: world.now(),
+            calm,
+        });
+        what
+    }
+
+    /// Finds a node for a client's request: its own if that answers, else another, which gives the session its route.
+    /// Whether it is another; `None` if no node answers.
+    fn route(
+        &mut self,
+        world: &mut World<SessionNode>,
+        at: usize,
+        rng: &mut SimRng,
+    ) -> Option<bool> {
+        let shopper = &mut self.shoppers[at];
+        if is_ready(world, shopper.node) {
+            // Now and then the front forgets where a client belongs.
+            if !rng.chance(10_000) {
+                return Some(false);
+            }
+        }
+        let node = ready_node(world, rng)?;
+        if node == shopper.node {
+            return Some(false);
+        }
+        shopper.node = node;
+        let old = shopper.id.clone();
+        let new = old.with_jvm_route(&node.to_string());
+        if new != old {
+            let renamed = world.with(node, |node, now| {
+                let context = node.context();
+                node.cluster_mut()
+                    .change_session_id(now, context, &old, Some(&new))
+            });
+            if let Some(Ok(new)) = renamed {
+                shopper.id = new;
+                self.gone.push((old, false));
+            }
+        }
+        Some(true)
+    }
+
+    /// What the client does with its session.
+    fn act(&mut self, world: &mut World<SessionNode>, at: usize, rng: &mut SimRng) -> String {
+        let shopper = &mut self.shoppers[at];
+        let (id, node) = (shopper.id.clone(), shopper.node);
+        let name = format!("a{}", rng.below(5));
+        match rng.below(100) {
+            0..=59 => {
+                self.writes += 1;
+                let (number, value) = (self.writes, value(self.writes, rng));
+                let stays_open = rng.chance(200_000);
+                let done = world.with(node, |node, now| {
+                    let context = node.context();
+                    let cluster = node.cluster_mut();
+                    if !cluster.access_session(now, context, &id) {
+                        return false;
+                    }
+                    let set =
+                        cluster.set_attribute(now, context, &id, name.as_str(), value.as_str());
+                    if !stays_open {
+                        let _ = cluster.request_completed(now, context, &id);
+                        cluster.end_access(now, context, &id);
+                    }
+                    set.is_ok()
+                });
+                if done == Some(true) {
+                    shopper.attributes.insert(name.clone(), number);
+                }
+                if stays_open {
+                    let until = world.now() + Duration::from_millis(rng.between(1, 400));
+                    self.open.push((until, node, world.boots(node), id.clone()));
+                }
+                format!("{node} sets {name} of {id} to {number}: {done:?}")
+            }
+            60..=69 => {
+                let request = |node: &mut SessionNode, now| {
+                    node.request(now, &id, |cluster, context| {
+                        cluster.remove_attribute(now, context, &id, name.as_str())
+                    })
+                };
+                if world.with(node, request).flatten().is_some() {
+                    shopper.attributes.remove(&name);
+                }
+                format!("{node} removes {name} of {id}")
+            }
+            70..=76 => {
+                let invalidate = |node: &mut SessionNode, now| {
+                    let context = node.context();
+                    node.cluster_mut().expire_session(now, context, &id)
+                };
+                let done = world.with(node, invalidate);
+                let calm = shopper.calm;
+                self.shoppers.swap_remove(at);
+                self.gone.push((id.clone(), calm));
+                format!("{node} ends {id}: {done:?}")
+            }
+            77..=83 => {
+                let change = |node: &mut SessionNode, now| {
+                    node.request(now, &id, |cluster, context| {
+                        cluster.change_session_id(now, context, &id, None)
+                    })
+                };
+                let changed = world.with(node, change).flatten();
+                if let Some((Ok(new), _)) = changed {
+                    let calm = shopper.calm;
+                    shopper.id = new;
+                    self.gone.push((id.clone(), calm));
+                }
+                format!("{node} gives {id} another id")
+            }
+            _ => format!("{node} shows {id}"),
+        }
+    }
+
+    /// Ends the requests whose time has come.
+    pub fn complete(&mut self, world: &mut World<SessionNode>) {
+        let now = world.now();
+        let mut at = 0;
+        while at < self.open.len() {
+            if self.open[at].0 > now {
+                at += 1;
+                continue;
+            }
+            let (_, node, boot, id) = self.open.swap_remove(at);
+            // The session may have another id by now: the request follows it.
+            let id = match self
+                .shoppers
+                .iter()
+                .find(|shopper| shopper.id.base() == id.base())
+            {
+                Some(shopper) => shopper.id.clone(),
+                None => id,
+            };
+            if world.boots(node) == boot {
+                world.with(node, |node, now| {
+                    let context = node.context();
+                    let _ = node.cluster_mut().request_completed(now, context, &id);
+                    node.cluster_mut().end_access(now, context, &id);
+                });
+            }
+        }
+    }
+
+    /// Something is wrong from now on: what was used less than `before` ago may not have reached everybody.
+    pub fn trouble(&mut self, now: Duration, before: Duration) {
+        for shopper in &mut self.shoppers {
+            if shopper.used_at + before >= now {
+                shopper.calm = false;
+            }
+        }
+        for (_, calm) in &mut self.gone {
+            *calm = false;
+        }
+    }
+}
+
+/// A value that says which write it was.
+fn value(number: u64, rng: &mut SimRng) -> String {
+    let fill = match rng.below(30) {
+        0 => rng.index(5000),
+        1..=5 => rng.index(300),
+        _ => 3,
+    };
+    format!("{} {number}", "x".repeat(fill))
+}
+
+/// Whether a node takes requests.
+pub(super) fn is_ready(world: &World<SessionNode>, node: NodeId) -> bool {
+    let running = world.state(node) == crate::world::NodeState::Running;
+    running && world.machine(node).is_some_and(SessionNode::is_ready)
+}
+
+fn ready_node(world: &World<SessionNode>, rng: &mut SimRng) -> Option<NodeId> {
+    let ready: Vec<NodeId> = world
+        .node_ids()
+        .filter(|node| is_ready(world, *node))
+        .collect();
+    (!ready.is_empty()).then(|| *rng.pick(&ready))
+}
