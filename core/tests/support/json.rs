@@ -67,14 +67,6 @@ impl Json {
         }
     }
 
-    pub(crate) fn as_f64(&self) -> Option<f64> {
-        if let Self::Number(digits) = self {
-            digits.parse().ok()
-        } else {
-            None
-        }
-    }
-
     /// Text without lone surrogates.
     pub(crate) fn as_str(&self) -> Option<&str> {
         self.as_text()?.string.as_deref()
@@ -119,20 +111,6 @@ impl Text {
     fn new(units: Vec<u16>) -> Self {
         let string = String::from_utf16(&units).ok();
         Self { units, string }
-    }
-
-    /// Java's modified UTF-8: zero takes two bytes, and every surrogate three by itself.
-    pub(crate) fn modified_utf8(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(self.units.len());
-        for &unit in &self.units {
-            let low = |shift: u16| 0x80 | (unit >> shift & 0x3f) as u8;
-            match unit {
-                1..0x80 => bytes.push(unit as u8),
-                0 | 0x80..0x800 => bytes.extend([0xc0 | (unit >> 6) as u8, low(0)]),
-                0x800.. => bytes.extend([0xe0 | (unit >> 12) as u8, low(6), low(0)]),
-            }
-        }
-        bytes
     }
 }
 

@@ -244,7 +244,7 @@ impl<E: Engine> World<E> {
             }
             7 => {
                 if let Some(conn) = self.connecting.pop() {
-                    if script.byte() % 4 == 0 {
+                    if script.byte().is_multiple_of(4) {
                         self.handle(Input::Closed {
                             conn,
                             reason: CloseReason::Refused,
@@ -260,7 +260,7 @@ impl<E: Engine> World<E> {
                 }
             }
             8 => {
-                let by_peer = script.byte() % 2 == 0;
+                let by_peer = script.byte().is_multiple_of(2);
                 if let Some(conn) = self.connection(script.byte(), by_peer) {
                     self.open.remove(&conn.to_u64());
                     self.handle(Input::Closed {
