@@ -124,6 +124,9 @@ impl Channel {
                 self.timers.settle = Some(now);
             }
         }
+        if let Some(settle) = self.timers.settle {
+            self.settle_by = settle + self.config.failure_detector.connect_timeout;
+        }
         self.start_checks(now);
     }
 
@@ -215,12 +218,13 @@ impl Channel {
     }
 
     fn settle_due(&mut self, now: Instant) {
-        // A member that has just been heard of for the first time may still answer.
+        // A member that has just been heard of for the first time may still answer; but whoever invents members must not
+        // be able to prolong this.
         let waiting = self
             .members
             .entries()
             .any(|entry| !entry.is_verified() && entry.is_checking());
-        if waiting {
+        if waiting && now < self.settle_by {
             self.timers.settle = Some(now + Duration::from_millis(50));
         } else {
             self.settle();

@@ -88,6 +88,8 @@ pub struct Channel {
     /// Destinations of the send under way; kept for its memory.
     targets: Vec<MemberIndex>,
     settled: bool,
+    /// When the time to learn the members is over at the latest.
+    settle_by: Instant,
 }
 
 /// A membership change on its way to the listener.
@@ -141,6 +143,7 @@ impl Channel {
             datagrams: 0,
             targets: Vec::new(),
             settled: false,
+            settle_by: now,
             config,
         })
     }

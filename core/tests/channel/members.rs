@@ -341,6 +341,21 @@ fn ten_thousand_forged_members_push_nobody_out() {
 }
 
 #[test]
+fn invented_members_cannot_prolong_the_time_to_learn_the_real_ones() {
+    let mut net = Net::new();
+    net.add(ChannelConfig::new(at(4000)));
+    net.slow = true;
+    let mut forged = tomcat(1);
+    for number in 0u32..40 {
+        forged.host = number.to_be_bytes().to_vec();
+        let bytes = heartbeat(&forged);
+        net.datagram(0, &bytes);
+        net.run(ms(50));
+    }
+    assert!(net.nodes[0].channel.is_settled());
+}
+
+#[test]
 fn no_more_members_than_allowed() {
     let mut net = Net::new();
     let mut config = ChannelConfig::new(at(4000));
