@@ -10,6 +10,7 @@ mod support;
 
 mod channel;
 mod creation;
+mod custom_class;
 mod frames;
 mod joining;
 mod lifecycle;

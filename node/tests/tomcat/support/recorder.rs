@@ -1,6 +1,7 @@
 //! A member made by hand that writes down what it is sent. It shares no code with the crates
 //! under test.
 
+use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,12 +18,23 @@ const BYTE_MESSAGE: u32 = 1;
 const USE_ACK: u32 = 2;
 
 /// One message as it came.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Recorded {
     /// The options word of its `ChannelData`.
     pub(crate) options: u32,
     /// Its message bytes: a Java stream.
     pub(crate) message: Vec<u8>,
+}
+
+impl fmt::Debug for Recorded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "options {}: {}",
+            self.options,
+            self.message.escape_ascii()
+        )
+    }
 }
 
 /// A live member of a multicast cluster. It says goodbye when it is dropped.
