@@ -67,14 +67,18 @@ impl<E> DerefMut for Locked<'_, E> {
 }
 
 impl<E> Shared<E> {
-    /// Takes the lock. A thread that has it already would wait for itself for ever: that is a mistake in the
-    /// program, and said at once.
-    pub(crate) fn lock(&self) -> Locked<'_, E> {
-        let here = std::ptr::from_ref(self).addr();
+    /// A thread that has the lock would wait for itself for ever: that is a mistake in the program, and said at once.
+    fn assert_outside(&self) {
         assert!(
-            INSIDE.get() != here,
+            INSIDE.get() != std::ptr::from_ref(self).addr(),
             "Handle::with called by a command or a turn of the same engine: use the engine it was given"
         );
+    }
+
+    /// Takes the lock.
+    pub(crate) fn lock(&self) -> Locked<'_, E> {
+        self.assert_outside();
+        let here = std::ptr::from_ref(self).addr();
         // A command that panicked has unwound out of its own code; the engine does not panic, so what the
         // lock guards is as whole as after a command that returned.
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -84,6 +88,8 @@ impl<E> Shared<E> {
 
     /// Takes the lock for a command, so that the one before knows that it is not the last.
     fn lock_for_command(&self) -> Locked<'_, E> {
+        // Before it is counted: a caller that never comes must not be waited for.
+        self.assert_outside();
         self.callers.fetch_add(1, Ordering::Relaxed);
         let state = self.lock();
         self.callers.fetch_sub(1, Ordering::Relaxed);

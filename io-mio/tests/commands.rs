@@ -161,7 +161,9 @@ fn the_last_handle_closes_the_sockets() {
 
 #[test]
 fn calling_the_handle_from_its_own_command_is_refused_not_a_deadlock() {
-    let (node, _) = run(Toy::new(Role::Collect));
+    let mut config = config();
+    config.tuning.coalesce_within = Duration::ZERO;
+    let (node, _) = run_with(bind(config).unwrap(), Toy::new(Role::Collect));
     let inner = node.clone();
     let refused = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         node.with(|_, _| inner.with(|toy, _| toy.fired));
@@ -170,6 +172,22 @@ fn calling_the_handle_from_its_own_command_is_refused_not_a_deadlock() {
     // Another engine's handle is fine, and so is this one afterwards.
     let (other, _) = run(Toy::new(Role::Collect));
     assert_eq!(node.with(|_, _| other.with(|toy, _| toy.fired)), 0);
+    // Nobody waits for the refused one: bytes leave as ever.
+    let (server, addr) = run(Toy::new(Role::Collect));
+    let conn = connect(&node, addr);
+    let before = node.driver_stats();
+    for _ in 0..3 {
+        std::thread::scope(|scope| {
+            scope.spawn(|| node.with(|toy, _| toy.send(conn, b"x")));
+        });
+    }
+    assert_eq!(node.driver_stats().deferred, before.deferred);
+    until(&server, |toy| {
+        toy.conns
+            .values()
+            .any(|c| c.received == b"xxx")
+            .then_some(())
+    });
     stop(&node);
 }
 
