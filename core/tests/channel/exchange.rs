@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use folkmoot_core::channel::{
-    ChannelConfig, ChannelEvent, Lane, MembershipConfig, SendError, SendOptions, StaticConfig,
-    StaticMember, To, UniqueId,
+    ChannelConfig, ChannelEvent, FaultCause, Lane, MembershipConfig, SendError, SendOptions,
+    StaticConfig, StaticMember, To, UniqueId,
 };
 
 use crate::net::{Net, Told, at};
@@ -145,6 +145,47 @@ fn a_full_queue_refuses_for_everybody_and_says_when_there_is_room() {
     assert_eq!(net.events(0), [ChannelEvent::QueueReady(slow)]);
     assert_eq!(net.messages(1).len(), 8);
     assert_eq!(net.nodes[0].channel.queue_bytes(slow), 0);
+}
+
+#[test]
+fn a_member_that_reads_nothing_loses_what_waited_too_long_and_nobody_else_does() {
+    let mut net = Net::new();
+    for port in 4000..4003 {
+        let mut config = ChannelConfig::new(at(port));
+        config.limits.queue_bytes_max = 10_000;
+        net.add(config);
+    }
+    net.run(Duration::from_secs(2));
+    let stuck = net.nodes[0].channel.members().next().unwrap().0;
+    net.nodes[1].paused = true;
+    net.events(0);
+    let now = net.now;
+    let channel = &mut net.nodes[0].channel;
+    let mut sent = 0u64;
+    while channel
+        .send(now, To::All, options(8), Lane::Any, &[1; 1000])
+        .is_ok()
+    {
+        sent += 1;
+    }
+    net.run(Duration::from_secs(4));
+    let events = net.events(0);
+    let (member, messages, cause) = (stuck, sent, FaultCause::TimedOut);
+    assert!(
+        events.contains(&ChannelEvent::Lost {
+            member,
+            messages,
+            cause
+        }),
+        "{events:?}"
+    );
+    assert!(
+        events.contains(&ChannelEvent::QueueReady(stuck)),
+        "{events:?}"
+    );
+    assert_eq!(net.messages(2).len() as u64, sent);
+    assert_eq!(net.nodes[0].channel.stats().frames_lost, sent);
+    assert_eq!(net.nodes[0].channel.queue_bytes(stuck), 0);
 }
 
 #[test]
