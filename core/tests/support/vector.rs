@@ -78,6 +78,14 @@ impl Vector {
         }
     }
 
+    /// The bytes, or `built`, which is equal, if the file has not all of them.
+    pub(crate) fn bytes_or<'a>(&'a self, built: &'a [u8]) -> &'a [u8] {
+        match &self.bytes {
+            Bytes::Whole(bytes) => bytes,
+            _ => built,
+        }
+    }
+
     /// Compares `built` with the bytes, however the file gives them.
     pub(crate) fn same_bytes(&self, built: &[u8]) -> Result<(), String> {
         match &self.bytes {

@@ -13,8 +13,9 @@ use crate::support::vector::{Vector, int};
 use crate::support::{Checked, hex, same, same_bytes};
 
 pub(crate) fn block(vector: &Vector) -> Checked {
-    same_fields(vector, vector.whole()?)?;
-    vector.same_bytes(&built(vector)?)?;
+    let built = built(vector)?;
+    vector.same_bytes(&built)?;
+    same_fields(vector, vector.bytes_or(&built))?;
     OK
 }
 
@@ -27,19 +28,19 @@ pub(crate) fn shutdown(vector: &Vector) -> Checked {
 }
 
 fn in_a_datagram(vector: &Vector, leaves: bool) -> Checked {
-    let datagram = vector.whole()?;
+    let built = built(vector)?;
+    let datagram = vector.bytes_or(&built);
     match DatagramContent::read(datagram) {
         Ok(DatagramContent::Heartbeat(block)) => same("leaves", block.is_shutdown(), leaves)?,
         other => return Err(format!("not a heartbeat: {other:?}")),
     }
     block(vector)?;
-    said(vector, leaves)?;
+    said(datagram, leaves)?;
     OK
 }
 
 /// Has a channel that is this member say it: the same datagram, but for the time it has lived.
-fn said(vector: &Vector, leaves: bool) -> Result<(), String> {
-    let wanted = vector.whole()?;
+fn said(wanted: &[u8], leaves: bool) -> Result<(), String> {
     let block = MemberBlock::read(wanted).map_err(|error| error.to_string())?;
     let mut config = ChannelConfig::new(block.socket_addr().ok_or("no address")?);
     (config.secure_port, config.udp_port) = (block.secure_port, block.udp_port);
@@ -67,17 +68,19 @@ pub(crate) fn same_fields(vector: &Vector, bytes: &[u8]) -> Result<(), String> {
         .ok_or("fields are not an object")?;
     for (name, value) in fields {
         let number = int(value);
-        let bytes = value.as_str().and_then(hex::decode).unwrap_or_default();
-        match name.as_str() {
+        // `payload_len` and others describe the bytes of `payload`.
+        let name = name.split('_').next().unwrap_or(name);
+        let want = || vector.bytes_or_pattern(name);
+        match name {
             "alive" => same(name, Some(read.alive_ms), number)?,
             "port" => same(name, Some(i64::from(read.port)), number)?,
             "securePort" => same(name, Some(i64::from(read.secure_port)), number)?,
             "udpPort" => same(name, Some(i64::from(read.udp_port)), number)?,
-            "host" => same_bytes(name, read.host, &bytes)?,
-            "command" => same_bytes(name, read.command, &bytes)?,
-            "domain" => same_bytes(name, read.domain, &bytes)?,
-            "uniqueId" => same_bytes(name, read.unique_id.as_ref(), &bytes)?,
-            "payload" => same_bytes(name, read.payload, &bytes)?,
+            "host" => same_bytes(name, read.host, &want()?)?,
+            "command" => same_bytes(name, read.command, &want()?)?,
+            "domain" => same_bytes(name, read.domain, &want()?)?,
+            "uniqueId" => same_bytes(name, read.unique_id.as_ref(), &want()?)?,
+            "payload" => same_bytes(name, read.payload, &want()?)?,
             _ => return Err(format!("no check is known for field {name}")),
         }
     }
@@ -93,8 +96,8 @@ pub(crate) fn same_fields(vector: &Vector, bytes: &[u8]) -> Result<(), String> {
 /// The block that the fields describe; what they leave out is as a member has it that never set it.
 fn built(vector: &Vector) -> Result<Vec<u8>, String> {
     let bytes = |name| {
-        if vector.has(name) {
-            vector.hex(name)
+        if vector.has(name) || vector.has(&format!("{name}_len")) {
+            vector.bytes_or_pattern(name)
         } else {
             Ok(vec![])
         }

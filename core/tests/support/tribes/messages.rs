@@ -8,13 +8,13 @@ use folkmoot_core::wire::{
 
 use super::OK;
 use super::node::Node;
-use crate::support::vector::{Bytes, Vector};
+use crate::support::vector::Vector;
 use crate::support::{Checked, same, same_bytes};
 
 pub(crate) fn framed(vector: &Vector) -> Checked {
     let built = built(vector)?;
     vector.same_bytes(&built)?;
-    let address = same_fields(vector, bytes(vector, &built))?;
+    let address = same_fields(vector, vector.bytes_or(&built))?;
     same_block(&address)?;
     received(vector, &built)?;
     OK
@@ -24,7 +24,7 @@ pub(crate) fn framed(vector: &Vector) -> Checked {
 pub(crate) fn without_address(vector: &Vector) -> Checked {
     let built = built(vector)?;
     vector.same_bytes(&built)?;
-    let address = same_fields(vector, bytes(vector, &built))?;
+    let address = same_fields(vector, vector.bytes_or(&built))?;
     if let Ok(block) = MemberBlock::read(&address) {
         return Err(format!("accepted {block} as the sender"));
     }
@@ -78,20 +78,13 @@ fn received(vector: &Vector, frame: &[u8]) -> Result<(), String> {
 
 /// As [`framed`], in one datagram.
 pub(crate) fn broadcast(vector: &Vector) -> Checked {
-    let datagram = vector.whole()?;
+    let built = built(vector)?;
+    let datagram = vector.bytes_or(&built);
     match DatagramContent::read(datagram) {
         Ok(DatagramContent::Frames(frames)) => same("frames", frames.count(), 1)?,
         other => return Err(format!("not frames: {other:?}")),
     }
     framed(vector)
-}
-
-/// The vector's own bytes, or the equal ones that were built if it has only a digest.
-fn bytes<'a>(vector: &'a Vector, built: &'a [u8]) -> &'a [u8] {
-    match &vector.bytes {
-        Bytes::Whole(bytes) => bytes,
-        _ => built,
-    }
 }
 
 /// The frame that the fields describe, written in both ways there are.

@@ -66,37 +66,47 @@ pub(crate) fn member(vector: &Vector) -> Checked {
 
 /// `RpcMessage` with whatever message.
 pub(crate) fn rpc(vector: &Vector) -> Checked {
-    let (graph, root) = parse(vector.whole()?)?;
-    let (head, message) = rpc_parts(&graph, root)?;
-    same("reply", head.reply, vector.flag("reply")?)?;
-    same_bytes("uuid", &head.uuid, &vector.hex("uuid")?)?;
-    same_bytes("rpcId", &head.id, &vector.hex("rpcId")?)?;
-
+    let head = RpcHead {
+        reply: vector.flag("reply")?,
+        uuid: vector.hex("uuid")?,
+        id: vector.bytes_or_pattern("rpcId")?,
+    };
     let mut built = Graph::new();
     let class = built.add_class(&external(RPC, RPC_UID, None));
-    let wanted = if vector.has("integer") {
-        let number = vector.int("integer")? as i32;
+    let message = if vector.has("integer") {
+        Some(built.add_boxed(Boxed::Integer(vector.int("integer")? as i32)))
+    } else if vector.has("bytes") || vector.has("bytes_len") {
+        let bytes = sized(&vector.bytes_or_pattern("bytes")?);
+        let class = built.add_class(&external(BYTE_MESSAGE, BYTE_MESSAGE_UID, None));
+        Some(built.add_object(class, &[Part::Data(&bytes), Part::End]))
+    } else {
+        java_text(vector.field("message")?).map(|text| built.add_string(&text))
+    };
+    let parts = [Part::Data(&head.encoded()), Part::Value(message), Part::End];
+    let rpc = built.add_object(class, &parts);
+    built.push(Some(rpc));
+    let built = built.encode();
+    vector.same_bytes(&built)?;
+
+    let (graph, root) = parse(vector.bytes_or(&built))?;
+    let (read, message) = rpc_parts(&graph, root)?;
+    same("reply", read.reply, head.reply)?;
+    same_bytes("uuid", &read.uuid, &head.uuid)?;
+    same_bytes("rpcId", &read.id, &head.id)?;
+    if vector.has("integer") {
         let boxed = message.and_then(|node| graph.boxed(node));
-        same("integer", boxed, Some(Boxed::Integer(number)))?;
-        Some(built.add_boxed(Boxed::Integer(number)))
+        same(
+            "integer",
+            boxed,
+            Some(Boxed::Integer(vector.int("integer")? as i32)),
+        )?;
     } else if vector.has("bytes") || vector.has("bytes_len") {
         let bytes = vector.bytes_or_pattern("bytes")?;
         same_bytes("bytes", &byte_message(&graph, message)?, &bytes)?;
-        let class = built.add_class(&external(BYTE_MESSAGE, BYTE_MESSAGE_UID, None));
-        Some(built.add_object(class, &[Part::Data(&sized(&bytes)), Part::End]))
     } else {
-        let text = java_text(vector.field("message")?);
-        same(
-            "message",
-            message.and_then(|node| graph.text(node)),
-            text.clone(),
-        )?;
-        text.map(|text| built.add_string(&text))
-    };
-    let parts = [Part::Data(&head.encoded()), Part::Value(wanted), Part::End];
-    let rpc = built.add_object(class, &parts);
-    built.push(Some(rpc));
-    vector.same_bytes(&built.encode())?;
+        let text = message.and_then(|node| graph.text(node));
+        same("message", text, java_text(vector.field("message")?))?;
+    }
     OK
 }
 
@@ -124,10 +134,11 @@ pub(crate) fn no_rpc_reply(vector: &Vector) -> Checked {
 
 /// A `String` alone.
 pub(crate) fn string(vector: &Vector) -> Checked {
-    let (graph, root) = parse(vector.whole()?)?;
     let text = java_text(vector.field("message")?).ok_or("the message is not text")?;
-    same("message", graph.text(root), Some(text.clone()))?;
-    vector.same_bytes(JavaBytes::string(&text).as_bytes())?;
+    let built = JavaBytes::string(&text);
+    vector.same_bytes(built.as_bytes())?;
+    let (graph, root) = parse(vector.bytes_or(built.as_bytes()))?;
+    same("message", graph.text(root), Some(text))?;
     OK
 }
 
