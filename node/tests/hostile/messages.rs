@@ -94,7 +94,7 @@ fn payloads(name: &str) {
         let lines = until(&format!("{what}: logged"), SOON, || {
             let lines = pair.logged().split_off(logged);
             if lines.is_empty() {
-                Err(pair.victim.manager.stats())
+                Err(Box::new(pair.victim.manager.stats()))
             } else {
                 Ok(lines)
             }
@@ -123,7 +123,7 @@ fn homeless(name: &str) {
     until("all of them are dropped and counted", SOON, || {
         match pair.victim.manager.stats() {
             stats if stats.early_dropped == 100 => Ok(()),
-            stats => Err(stats),
+            stats => Err(Box::new(stats)),
         }
     });
     let lines = log::with("about sessions that did not come in time");

@@ -83,7 +83,7 @@ impl Pair {
             from.sees(to).expect("its members as before");
             assert_eq!(
                 from.manager.session_ids(),
-                [session.clone()],
+                std::slice::from_ref(session),
                 "its sessions as before"
             );
             assert_eq!(

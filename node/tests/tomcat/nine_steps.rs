@@ -173,7 +173,7 @@ fn play(name: &str, kinds: &[Kind], membership: Membership, options: u32) {
             .unwrap_or_default();
         let who = described("java.lang.String", json!("two-alpha"));
         match (
-            &session["attributes"]["who"] == &who,
+            session["attributes"]["who"] == who,
             &session["maxInactiveInterval"],
         ) {
             (true, interval) if interval == &json!(3) => Ok(()),

@@ -123,13 +123,12 @@ impl Probe {
         let pid = i32::try_from(process.id()).expect("a process id");
         // SAFETY: sends a signal to a child that has not been waited for.
         assert_eq!(unsafe { libc::kill(pid, libc::SIGTERM) }, 0, "SIGTERM");
-        let ended = until(&format!("{} stopped", self.name), SOON, || {
+        until(&format!("{} stopped", self.name), SOON, || {
             process
                 .try_wait()
                 .expect("a child's status")
                 .ok_or("still running")
-        });
-        ended
+        })
     }
 
     pub(crate) fn is_running(&self) -> bool {
