@@ -247,6 +247,9 @@ impl Cluster {
         options: SendOptions,
         message: impl Into<bytes::Bytes>,
     ) -> Result<Option<Delivery>, SendError> {
+        if self.is_stopped() {
+            return Err(SendError::Stopped);
+        }
         let message = message.into();
         self.inner.handle.with(|engine, now| {
             let mut found: Vec<MemberIndex> = Vec::new();

@@ -1,8 +1,10 @@
 //! What happens to sessions.
 
+use std::time::Duration;
+
 use folkmoot::{DeltaManagerConfig, Event, TransferResult, name_filter};
 
-use crate::support::{PATIENCE, Plan, until};
+use crate::support::{Node, PATIENCE, Plan, until};
 
 /// Options 8 and 6: everything here holds with both.
 const MODES: [u32; 2] = [8, 6];
@@ -255,4 +257,47 @@ fn an_attribute_that_a_filter_excludes_stays_here() {
     assert_eq!(shops[0].attributes(&id).map(|all| all.len()), Some(2));
     assert_eq!(shops[1].attributes(&id).map(|all| all.len()), Some(1));
     assert!(shops[1].attribute(&id, "cart").is_some());
+}
+
+#[tokio::test]
+async fn a_session_that_nobody_uses_expires_everywhere() {
+    let plan = Plan::of(2);
+    let start = |number| {
+        let builder = plan
+            .builder(number)
+            .background_processor_delay(Duration::from_millis(50));
+        let cluster = builder.start().expect("a free address");
+        let config = DeltaManagerConfig {
+            process_expires_frequency: 1,
+            ..DeltaManagerConfig::default()
+        };
+        let manager = cluster
+            .delta_manager_with("/", config)
+            .expect("the first manager of this path");
+        Node::over(cluster, manager)
+    };
+    let nodes = [start(1), start(2)];
+    for node in &nodes {
+        node.await_members(1);
+        node.manager.wait_ready(PATIENCE).expect("ready");
+    }
+    let id = nodes[0]
+        .ask("/expire-in/1", None)
+        .await
+        .0
+        .expect("a cookie");
+    let kept = nodes[0]
+        .ask("/expire-in/0", None)
+        .await
+        .0
+        .expect("a cookie");
+    until("expired on both", || {
+        nodes.iter().all(|node| node.attributes(&id).is_none())
+    });
+    assert!(
+        nodes.iter().all(|node| node.attributes(&kept).is_some()),
+        "0 is never"
+    );
+    assert_eq!(nodes[0].manager.stats().expired_sessions, 1);
+    assert_eq!(nodes[0].ask("/get/k", Some(&id)).await.0, None);
 }

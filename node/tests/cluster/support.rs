@@ -94,6 +94,10 @@ impl Node {
         let manager = cluster
             .delta_manager("/")
             .expect("the first manager of this path");
+        Self::over(cluster, manager)
+    }
+
+    pub(crate) fn over(cluster: Cluster, manager: DeltaManager) -> Self {
         let router = application().layer(SessionLayer::new(&manager));
         Self {
             cluster,
