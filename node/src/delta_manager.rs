@@ -248,7 +248,7 @@ impl DeltaManager {
     ///
     /// Nothing was sent to anybody; the changes wait for the next attempt.
     pub fn request_completed(&self, id: &SessionId) -> Result<Option<Delivery>, SessionError> {
-        match self.complete(|| id.clone())? {
+        match self.complete(|| id.clone(), None)? {
             Completed::Sent(delivery) => Ok(delivery),
             Completed::Nothing => Ok(None),
         }
@@ -303,13 +303,23 @@ impl DeltaManager {
     }
 
     /// Ends the request on the session that has the id `id` when the engine is locked.
-    fn complete(&self, id: impl FnOnce() -> SessionId) -> Result<Completed, SessionError> {
+    fn complete(
+        &self,
+        id: impl FnOnce() -> SessionId,
+        leaving: Option<&Arc<ActiveSession>>,
+    ) -> Result<Completed, SessionError> {
         if self.cluster.is_stopped() {
             return Err(SessionError::Stopped);
         }
         let acknowledged = self.cluster.channel_send_options().ack_policy() != AckPolicy::Never;
         self.inner().handle.with(|engine, now| {
-            match engine.request_completed(now, self.id, &id()) {
+            let id = id();
+            let sent = engine.request_completed(now, self.id, &id);
+            if let Some(session) = leaving {
+                engine.end_access(now, self.id, &id);
+                self.context.active.leave(session);
+            }
+            match sent {
                 Ok(None) => Ok(Completed::Nothing),
                 // Under the lock under which it was sent: it cannot be settled before it is waited for.
                 Ok(Some(id)) => Ok(Completed::Sent(
@@ -430,8 +440,12 @@ impl SessionStore for DeltaManager {
         }
     }
 
-    fn request_completed(&self, session: &ActiveSession) -> Result<Completed, SessionError> {
-        self.complete(|| session.id())
+    fn request_completed(
+        &self,
+        session: &Arc<ActiveSession>,
+        leave: bool,
+    ) -> Result<Completed, SessionError> {
+        self.complete(|| session.id(), leave.then_some(session))
     }
 
     fn leave(&self, session: Arc<ActiveSession>) {

@@ -137,15 +137,21 @@ impl RequestSession {
     }
 
     /// The request is over. Joins the session that was presented even if nobody has asked for it, as
-    /// `ReplicationValve` does, and, unless the filter leaves the request out, replicates what was changed.
-    pub(crate) fn complete(&self, leave_out: bool) -> Result<Completed, SessionError> {
-        match self.joined() {
-            Some(active) if !leave_out => match self.store.request_completed(&active) {
-                // It ended during the request, which has been told to the members already.
-                Err(SessionError::Invalidated) => Ok(Completed::Nothing),
-                outcome => outcome,
-            },
-            _ => Ok(Completed::Nothing),
+    /// `ReplicationValve` does, and, unless the filter leaves the request out, replicates what was changed. `last` says
+    /// that nobody else holds this: nothing can be changed later.
+    pub(crate) fn complete(&self, leave_out: bool, last: bool) -> Result<Completed, SessionError> {
+        let mut state = self.state();
+        let Some(active) = self.resolve(&mut state).filter(|_| !leave_out) else {
+            return Ok(Completed::Nothing);
+        };
+        if last {
+            state.current = Current::None;
+        }
+        drop(state);
+        match self.store.request_completed(&active, last) {
+            // It ended during the request, which has been told to the members already.
+            Err(SessionError::Invalidated) => Ok(Completed::Nothing),
+            outcome => outcome,
         }
     }
 
@@ -162,9 +168,10 @@ impl Drop for RequestSession {
         if let Current::Active(active) = std::mem::replace(&mut state.current, Current::None) {
             if changed_late {
                 // Nobody is left to be told.
-                let _ = self.store.request_completed(&active).map(drop);
+                let _ = self.store.request_completed(&active, true).map(drop);
+            } else {
+                self.store.leave(active);
             }
-            self.store.leave(active);
         }
     }
 }

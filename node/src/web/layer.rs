@@ -317,7 +317,8 @@ impl Exchange {
         if self.leave_out {
             counters.filtered.fetch_add(1, Ordering::Relaxed);
         }
-        match self.request.complete(self.leave_out) {
+        let last = Arc::strong_count(&self.request) == 1;
+        match self.request.complete(self.leave_out, last) {
             Ok(Completed::Nothing) => None,
             Ok(Completed::Sent(delivery)) => {
                 counters.sent.fetch_add(1, Ordering::Relaxed);

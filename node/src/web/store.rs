@@ -76,8 +76,13 @@ pub(crate) trait SessionStore: Send + Sync + 'static {
     /// Ends the session, here and in the cluster.
     fn invalidate(&self, session: &ActiveSession) -> Result<(), SessionError>;
 
-    /// The request is over: what it changed leaves for the members.
-    fn request_completed(&self, session: &ActiveSession) -> Result<Completed, SessionError>;
+    /// The request is over: what it changed leaves for the members. With `leave` its access ends, too, whatever the
+    /// outcome.
+    fn request_completed(
+        &self,
+        session: &Arc<ActiveSession>,
+        leave: bool,
+    ) -> Result<Completed, SessionError>;
 
     /// Ends an access.
     fn leave(&self, session: Arc<ActiveSession>);

@@ -164,10 +164,19 @@ impl SessionStore for Memory {
         removed.map(drop).ok_or(SessionError::Invalidated)
     }
 
-    fn request_completed(&self, session: &ActiveSession) -> Result<Completed, SessionError> {
-        self.attributes(session, |_| ())?;
-        self.hear(format!("replicate {}", session.id()));
-        Ok(Completed::Sent(None))
+    fn request_completed(
+        &self,
+        session: &Arc<ActiveSession>,
+        leave: bool,
+    ) -> Result<Completed, SessionError> {
+        let here = self.attributes(session, |_| ());
+        if here.is_ok() {
+            self.hear(format!("replicate {}", session.id()));
+        }
+        if leave {
+            self.leave(Arc::clone(session));
+        }
+        here.map(|()| Completed::Sent(None))
     }
 
     fn leave(&self, session: Arc<ActiveSession>) {
