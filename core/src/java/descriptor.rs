@@ -136,7 +136,7 @@ impl ClassDescriptor {
 
 /// The class descriptors learned from streams seen, so that objects of those classes can be written.
 ///
-/// Bounded: when it is full, the class that has not been seen for longest is forgotten.
+/// Bounded: when it is full, the classes that have not been seen for longest are forgotten.
 #[derive(Clone, Debug)]
 pub struct ClassRegistry {
     classes: HashMap<JavaString, Learned>,
@@ -250,16 +250,12 @@ impl ClassRegistry {
         if let Some(old) = self.classes.remove(&descriptor.name) {
             self.bytes -= old.descriptor.size();
         }
-        while self.bytes + size > self.bytes_max {
-            let oldest = self
-                .classes
-                .iter()
-                .min_by_key(|(_, learned)| learned.seen)
-                .map(|(name, _)| name.clone());
-            match oldest.and_then(|name| self.classes.remove(&name)) {
-                Some(old) => self.bytes -= old.descriptor.size(),
-                None => return,
-            }
+        if self.bytes + size > self.bytes_max {
+            self.forget_half();
+        }
+        if self.bytes + size > self.bytes_max {
+            self.classes.clear();
+            self.bytes = 0;
         }
         self.bytes += size;
         self.classes.insert(
@@ -269,6 +265,20 @@ impl ClassRegistry {
                 seen: self.clock,
             },
         );
+    }
+
+    /// Forgets the half that has not been seen for longest: half at a time, so that classes that come in great numbers do
+    /// not cost a search each.
+    fn forget_half(&mut self) {
+        let mut seen: Vec<u64> = self.classes.values().map(|learned| learned.seen).collect();
+        seen.sort_unstable();
+        let middle = seen.get(seen.len() / 2).copied().unwrap_or_default();
+        self.classes.retain(|_, learned| learned.seen >= middle);
+        self.bytes = self
+            .classes
+            .values()
+            .map(|learned| learned.descriptor.size())
+            .sum();
     }
 }
 

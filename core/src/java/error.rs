@@ -6,6 +6,7 @@ use super::JavaString;
 
 /// Why a Java object stream could not be read or written, and where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct JavaError {
     /// The offset in the stream of the first byte that shows it.
     pub offset: usize,
@@ -15,6 +16,7 @@ pub struct JavaError {
 
 /// What is wrong with a Java object stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum JavaErrorKind {
     /// The stream does not begin with `AC ED 00 05`.

@@ -9,6 +9,20 @@
 //! - [`Graph`] is a whole stream as nodes, to look into, to change and to build.
 //! - [`Value`] is a value as a tree, for people; [`ClassRegistry`] has what is needed to write objects of classes that
 //!   were seen before.
+//!
+//! ```
+//! use folkmoot_core::java::{ClassRegistry, JavaBytes, Value};
+//!
+//! # fn main() -> Result<(), folkmoot_core::java::ValueError> {
+//! // A list as `new ArrayList<>(List.of("apple", 3))` is written.
+//! let classes = ClassRegistry::new();
+//! let cart = Value::list([Value::from("apple"), Value::from(3)]).to_java(&classes)?;
+//! assert_eq!(cart.class_name(), Some("java.util.ArrayList".into()));
+//! assert_eq!(cart.value()?.as_slice().map(|items| items.len()), Some(2));
+//! assert_eq!(JavaBytes::from("apple").as_string(), Some("apple".into()));
+//! # Ok(())
+//! # }
+//! ```
 
 mod big_integer;
 mod build;
@@ -36,6 +50,7 @@ mod string;
 mod table;
 mod token;
 mod value;
+mod walk_class;
 mod write_value;
 mod writer;
 

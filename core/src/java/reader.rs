@@ -323,8 +323,8 @@ impl<'a> ObjectInput<'a> {
     /// The name of the class whose descriptor begins at `pos`; empty for a proxy.
     fn class_name_at(&self, pos: usize) -> Result<JavaString, JavaError> {
         let truncated = E::Truncated.at(self.stream.len());
-        match self.stream.get(pos).ok_or(truncated)? {
-            &code::CLASS_DESC => {
+        match *self.stream.get(pos).ok_or(truncated)? {
+            code::CLASS_DESC => {
                 let len = self
                     .stream
                     .get(pos + 1..)
@@ -336,15 +336,15 @@ impl<'a> ObjectInput<'a> {
                 JavaString::from_modified_utf8(Bytes::copy_from_slice(name.ok_or(truncated)?))
                     .ok_or(E::BadText.at(pos))
             }
-            &code::REFERENCE => {
+            code::REFERENCE => {
                 let entry = self
                     .handle_at(pos + 1)
                     .and_then(|handle| self.walker.table.entry(handle));
                 let entry = entry.filter(|entry| entry.kind == Kind::ClassDesc);
                 Ok(self.name_of(entry.ok_or(E::BadTypeCode(code::REFERENCE).at(pos))?.class))
             }
-            &code::PROXY_CLASS_DESC => Ok(JavaString::new()),
-            &code => Err(E::BadTypeCode(code).at(pos)),
+            code::PROXY_CLASS_DESC => Ok(JavaString::new()),
+            code => Err(E::BadTypeCode(code).at(pos)),
         }
     }
 

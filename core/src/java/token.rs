@@ -3,13 +3,10 @@
 use alloc::vec::Vec;
 
 use super::code;
-use super::irregular::{Layout, Layouts, is_suspect};
+use super::irregular::{Layouts, is_suspect};
 use super::string::is_modified_utf8;
-use super::table::{Class, Entry, Field, Kind, NONE, Span, Table};
+use super::table::{Class, Entry, Kind, NONE, Span, Table};
 use super::{JavaError, JavaErrorKind as E, Limits};
-
-/// Superclasses one class may have: real ones have a dozen at most.
-const HIERARCHY_MAX: u16 = 64;
 
 /// An item of a value. Handles count from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,7 +60,7 @@ pub(crate) enum Token {
 
 /// What may stand where a value is read.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Role {
+pub(super) enum Role {
     Value,
     TypeString,
     EnumName,
@@ -73,7 +70,7 @@ enum Role {
 
 /// What is open, innermost last.
 #[derive(Clone, Copy, Debug)]
-enum Frame {
+pub(super) enum Frame {
     Value,
     DescFields {
         class: u32,
@@ -136,11 +133,11 @@ pub(crate) struct Walker {
     pub(crate) limits: Limits,
     pub(crate) layouts: Layouts,
     /// The next handle: the end of the table, except on a detour.
-    next: u32,
-    stack: Vec<Frame>,
-    depth: usize,
+    pub(super) next: u32,
+    pub(super) stack: Vec<Frame>,
+    pub(super) depth: usize,
     /// The class that was last read where one is expected.
-    class: u32,
+    pub(super) class: u32,
     /// Whether a class has been met whose layout can be in doubt.
     pub(crate) suspicious: bool,
 }
@@ -152,7 +149,7 @@ fn byte_at(stream: &[u8], pos: usize) -> Result<u8, JavaError> {
         .ok_or(E::Truncated.at(stream.len()))
 }
 
-fn span(start: usize, len: usize) -> Span {
+pub(super) fn span(start: usize, len: usize) -> Span {
     // Streams are shorter than 2 GiB.
     Span {
         start: start as u32,
@@ -384,7 +381,7 @@ impl Walker {
         }
     }
 
-    fn info(&self, class: u32) -> Result<Class, JavaError> {
+    pub(super) fn info(&self, class: u32) -> Result<Class, JavaError> {
         self.table
             .class(class)
             .copied()
@@ -398,7 +395,7 @@ impl Walker {
         Ok(bytes)
     }
 
-    fn array<const N: usize>(&mut self, stream: &[u8]) -> Result<[u8; N], JavaError> {
+    pub(super) fn array<const N: usize>(&mut self, stream: &[u8]) -> Result<[u8; N], JavaError> {
         let rest = stream.get(self.pos..).unwrap_or_default();
         let bytes = rest
             .first_chunk::<N>()
@@ -407,12 +404,12 @@ impl Walker {
         Ok(*bytes)
     }
 
-    fn u16(&mut self, stream: &[u8]) -> Result<u16, JavaError> {
+    pub(super) fn u16(&mut self, stream: &[u8]) -> Result<u16, JavaError> {
         self.array(stream).map(u16::from_be_bytes)
     }
 
     /// A count or length: not negative, and no more than the rest of the stream could hold.
-    fn count(&mut self, stream: &[u8]) -> Result<usize, JavaError> {
+    pub(super) fn count(&mut self, stream: &[u8]) -> Result<usize, JavaError> {
         let at = self.pos;
         let count = i32::from_be_bytes(self.array(stream)?);
         usize::try_from(count).map_err(|_| E::NegativeLength.at(at))
@@ -436,7 +433,7 @@ impl Walker {
     }
 
     /// Gives out a handle. On a detour it has been given out before.
-    fn define(
+    pub(super) fn define(
         &mut self,
         kind: Kind,
         start: usize,
@@ -460,7 +457,7 @@ impl Walker {
         Ok(handle)
     }
 
-    fn deeper(&mut self) -> Result<(), JavaError> {
+    pub(super) fn deeper(&mut self) -> Result<(), JavaError> {
         if self.depth >= self.limits.depth {
             return Err(E::TooDeep.at(self.pos));
         }
@@ -469,7 +466,7 @@ impl Walker {
     }
 
     /// A value at its type code.
-    fn value(&mut self, stream: &[u8], role: Role) -> Result<Token, JavaError> {
+    pub(super) fn value(&mut self, stream: &[u8], role: Role) -> Result<Token, JavaError> {
         let start = self.pos;
         self.at = start;
         let code = byte_at(stream, start)?;
@@ -562,7 +559,7 @@ impl Walker {
     }
 
     /// `len` bytes of modified UTF-8.
-    fn text(&mut self, stream: &[u8], len: usize) -> Result<Span, JavaError> {
+    pub(super) fn text(&mut self, stream: &[u8], len: usize) -> Result<Span, JavaError> {
         let start = self.pos;
         if len > self.limits.string_bytes {
             return Err(E::StringTooLong.at(start));
@@ -573,244 +570,9 @@ impl Walker {
         Ok(span(start, len))
     }
 
-    fn utf(&mut self, stream: &[u8]) -> Result<Span, JavaError> {
+    pub(super) fn utf(&mut self, stream: &[u8]) -> Result<Span, JavaError> {
         let len = usize::from(self.u16(stream)?);
         self.text(stream, len)
-    }
-
-    /// A class descriptor after its type code, up to the number of fields.
-    fn desc(&mut self, stream: &[u8], start: usize) -> Result<Token, JavaError> {
-        self.deeper()?;
-        let name = self.utf(stream)?;
-        let uid = i64::from_be_bytes(self.array(stream)?);
-        let class = self.table.classes.len() as u32;
-        let handle = self.define(Kind::ClassDesc, start, self.pos, class)?;
-        let [flags] = self.array(stream)?;
-        let count = self.u16(stream)?;
-        let contradictory = flags & (code::SERIALIZABLE | code::EXTERNALIZABLE)
-            == code::SERIALIZABLE | code::EXTERNALIZABLE
-            || flags & code::IS_ENUM != 0 && count > 0;
-        if contradictory {
-            return Err(E::BadDescriptor.at(start));
-        }
-        let class = self.add_class(handle, name, uid, flags, count);
-        self.stack.push(Frame::DescFields { class, next: 0 });
-        Ok(Token::Desc { handle, class })
-    }
-
-    fn proxy_desc(&mut self, stream: &[u8], start: usize) -> Result<Token, JavaError> {
-        self.deeper()?;
-        let class = self.table.classes.len() as u32;
-        let handle = self.define(Kind::ClassDesc, start, self.pos, class)?;
-        let count = self.count(stream)?;
-        let names = self.pos;
-        for _ in 0..count {
-            self.utf(stream)?;
-        }
-        let class = self.add_class(
-            handle,
-            span(names, self.pos - names),
-            0,
-            code::SERIALIZABLE,
-            0,
-        );
-        if let Some(info) = self.table.classes.get_mut(class as usize) {
-            info.proxy = true;
-            info.interfaces = count as u32;
-        }
-        self.stack.push(Frame::DescAnnotation { class });
-        Ok(Token::Desc { handle, class })
-    }
-
-    /// A new class, or the one that is already known by this handle.
-    fn add_class(&mut self, handle: u32, name: Span, uid: i64, flags: u8, count: u16) -> u32 {
-        let class = self.table.entry(handle).map_or(NONE, |entry| entry.class);
-        if class as usize == self.table.classes.len() {
-            self.table.classes.push(Class {
-                name,
-                uid,
-                flags,
-                proxy: false,
-                interfaces: 0,
-                complete: false,
-                layout: Layout::Regular,
-                fields: (self.table.fields.len() as u32, count),
-                object_fields: 0,
-                primitive_len: 0,
-                superclass: NONE,
-                hierarchy: 0,
-                handle,
-            });
-        }
-        class
-    }
-
-    /// The fields of a descriptor from number `next` on, up to one that has a type string.
-    fn desc_fields(
-        &mut self,
-        stream: &[u8],
-        class: u32,
-        next: u16,
-    ) -> Result<Option<Token>, JavaError> {
-        let known = self.info(class)?;
-        for number in next..known.fields.1 {
-            let at = self.pos;
-            let [code] = self.array(stream)?;
-            let name = self.utf(stream)?;
-            let width = match code {
-                b'B' | b'Z' => 1,
-                b'C' | b'S' => 2,
-                b'F' | b'I' => 4,
-                b'D' | b'J' => 8,
-                b'L' | b'[' => 0,
-                _ => return Err(E::BadDescriptor.at(at)),
-            };
-            if !known.complete {
-                let Some(info) = self.table.classes.get_mut(class as usize) else {
-                    continue;
-                };
-                match width {
-                    0 => info.object_fields += 1,
-                    _ if info.object_fields > 0 => return Err(E::BadDescriptor.at(at)),
-                    _ => info.primitive_len += width,
-                }
-                self.table.fields.push(Field {
-                    code,
-                    name,
-                    signature: self.next,
-                });
-            }
-            if width == 0 {
-                self.stack.push(Frame::DescFields {
-                    class,
-                    next: number + 1,
-                });
-                let token = self.value(stream, Role::TypeString)?;
-                if let (Token::Reference { handle, .. }, false) = (token, known.complete)
-                    && let Some(field) = self.table.fields.last_mut()
-                {
-                    field.signature = handle;
-                }
-                return Ok(Some(token));
-            }
-        }
-        self.stack.push(Frame::DescAnnotation { class });
-        Ok(None)
-    }
-
-    /// A descriptor whose superclass has just been read.
-    fn desc_done(&mut self, stream: &[u8], class: u32) -> Result<Token, JavaError> {
-        self.depth -= 1;
-        let superclass = self.class;
-        self.class = class;
-        let known = self.info(class)?;
-        if known.complete {
-            return Ok(Token::DescEnd { class });
-        }
-        let hierarchy = match self.table.class(superclass) {
-            None => 0,
-            Some(above) if !above.complete => return Err(E::BadDescriptor.at(self.pos)),
-            Some(above) => above.hierarchy + 1,
-        };
-        if hierarchy > HIERARCHY_MAX {
-            return Err(E::TooDeep.at(self.pos));
-        }
-        let name = known.name.of(stream);
-        let layout = if self.layouts.is_empty() {
-            Layout::Regular
-        } else {
-            self.layouts.of(name)
-        };
-        if let Some(info) = self.table.classes.get_mut(class as usize) {
-            info.complete = true;
-            info.superclass = superclass;
-            info.hierarchy = hierarchy;
-            if info.flags & code::WRITE_METHOD != 0 {
-                info.layout = layout;
-            }
-            self.suspicious |= is_suspect(info, name);
-        }
-        Ok(Token::DescEnd { class })
-    }
-
-    /// An object, array, enum constant or class object whose class has just been read.
-    fn opened(&mut self, stream: &[u8], kind: Kind, start: u32) -> Result<Token, JavaError> {
-        let class = self.class;
-        let info = self.info(class)?;
-        if !info.complete {
-            return Err(E::BadDescriptor.at(self.pos));
-        }
-        let handle = self.define(kind, start as usize, self.pos, class)?;
-        self.stack.push(Frame::Close);
-        match kind {
-            Kind::Object => self.object_data(&info, class)?,
-            Kind::Array => self.array_data(stream, &info)?,
-            Kind::Enum => self.stack.push(Frame::EnumName),
-            Kind::Class | Kind::String | Kind::ClassDesc => {}
-        }
-        Ok(Token::Body { handle, class })
-    }
-
-    /// The data of an object: class by class, the topmost superclass first.
-    fn object_data(&mut self, info: &Class, class: u32) -> Result<(), JavaError> {
-        if info.flags & code::EXTERNALIZABLE != 0 {
-            if info.flags & code::EXTERNAL_BLOCK_DATA == 0 {
-                return Err(E::UnknownExtent.at(self.pos));
-            }
-            self.stack.push(Frame::Annotation);
-            return Ok(());
-        }
-        let (mut class, mut info) = (class, Some(*info));
-        while let Some(level) = info {
-            if level.has_data() {
-                self.stack.push(match level.layout {
-                    Layout::Regular => Frame::Primitives { class },
-                    Layout::Late(items) => Frame::Late { class, left: items },
-                    Layout::Absent => Frame::Annotation,
-                });
-            }
-            class = level.superclass;
-            info = self.table.class(class).copied();
-        }
-        Ok(())
-    }
-
-    fn array_data(&mut self, stream: &[u8], info: &Class) -> Result<(), JavaError> {
-        let at = self.pos;
-        let width = match info.name.of(stream) {
-            _ if info.proxy => return Err(E::BadDescriptor.at(at)),
-            [b'[', b'B' | b'Z', ..] => 1,
-            [b'[', b'C' | b'S', ..] => 2,
-            [b'[', b'F' | b'I', ..] => 4,
-            [b'[', b'D' | b'J', ..] => 8,
-            [b'[', b'L' | b'[', ..] => 0,
-            _ => return Err(E::BadDescriptor.at(at)),
-        };
-        let count = self.count(stream)?;
-        if count > self.limits.array_elements {
-            return Err(E::ArrayTooLong.at(at));
-        }
-        let left = stream.len().saturating_sub(self.pos);
-        if count > left || count.saturating_mul(width) > left {
-            return Err(E::Truncated.at(stream.len()));
-        }
-        self.stack.push(match width {
-            0 => Frame::Elements { left: count as u32 },
-            _ => Frame::Raw {
-                len: (count * width) as u32,
-            },
-        });
-        Ok(())
-    }
-
-    fn after_fields(&mut self, class: u32) {
-        if self
-            .table
-            .class(class)
-            .is_some_and(|info| info.flags & code::WRITE_METHOD != 0)
-        {
-            self.stack.push(Frame::Annotation);
-        }
     }
 }
 

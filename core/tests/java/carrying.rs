@@ -282,3 +282,61 @@ fn every_recorded_value_is_carried_through_any_other_stream() {
         );
     }
 }
+
+#[test]
+fn a_class_with_an_irregular_layout_is_found_out_in_the_middle_of_a_stream() {
+    for name in [
+        "values_irregular/late_default",
+        "values_irregular/no_default",
+    ] {
+        let odd = JavaBytes::new(stream(name).into(), &LIMITS).unwrap();
+        let mut output = ObjectOutput::new();
+        output.write_utf(&"before".into()).unwrap();
+        output.write_string(&"one".into());
+        for _ in 0..3 {
+            output.write_object(&odd).unwrap();
+            output.write_i32(7);
+            output.write_long_object(1 << 33);
+        }
+        let stream = output.finish();
+        let mut input = ObjectInput::new(&stream, &LIMITS).unwrap();
+        assert_eq!(input.read_utf(), Ok("before".into()));
+        assert_eq!(input.read_string_object(), Ok(Some("one".into())));
+        for round in 0..3 {
+            match round {
+                1 => input.skip_object().unwrap(),
+                _ => assert_eq!(input.read_object(), Ok(odd.clone()), "{name}"),
+            }
+            assert_eq!(input.read_i32(), Ok(7), "{name}");
+            assert_eq!(input.read_long_object(), Ok(Some(1 << 33)), "{name}");
+        }
+        input.finish().unwrap();
+        let graph = Graph::parse(&stream, &LIMITS).unwrap();
+        assert_eq!(show(&graph.encode()), show(&stream), "{name}");
+    }
+}
+
+#[test]
+fn what_stands_before_damage_is_read_and_then_the_error_stays() {
+    let mut stream = stream("delta_session/two_attributes");
+    let end = stream.len() - 60;
+    stream.truncate(end);
+    let mut input = ObjectInput::new(&stream, &LIMITS).unwrap();
+    for _ in 0..2 {
+        assert!(input.read_long_object().unwrap().is_some());
+    }
+    assert!(input.read_integer_object().unwrap().is_some());
+    let error = loop {
+        match input.peek().unwrap_or(Next::Null) {
+            Next::Data => drop(input.read_bytes(1).unwrap()),
+            _ => {
+                if let Err(error) = input.read_object() {
+                    break error;
+                }
+            }
+        }
+    };
+    assert_eq!(error.kind, JavaErrorKind::Truncated);
+    assert_eq!(input.read_bool(), Err(error));
+    assert_eq!(input.peek(), Err(error));
+}
