@@ -39,6 +39,13 @@ fn what_was_found_once_stays_fixed() {
     for seed in late.into_iter().chain(early).chain(stop) {
         swarm::<GroupMode>(seed..seed + 1);
     }
+    // A CREATED sent again revived a session whose creator's clock had jumped back.
+    let clock = [459];
+    // A state brought back an id that its session had given up, before it ended (256) or timed out as a copy.
+    let renamed = [256, 658, 864];
+    for seed in clock.into_iter().chain(renamed) {
+        swarm::<SessionMode>(seed..seed + 1);
+    }
 }
 
 #[test]
