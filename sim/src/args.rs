@@ -14,6 +14,14 @@ folkmoot-sim: simulated clusters, one seed a run
       if every run held. --shard runs every Nth seed, beginning with the Ith (from 0). --json prints one object a run.
   folkmoot-sim replay --seed N [--lines L] [options]
       Runs one seed again and prints what happened: everything, or the last L lines of it.
+  folkmoot-sim shrink --seed N [--tries T] [options]
+      Leaves out faults and works as long as the same rule is still broken (at most T runs, 2000 by default), and prints
+      what is left with the command that replays it.
+  folkmoot-sim explore --seeds A..B [options]
+      Runs the seeds and prints what they reached: faults, messages, outcomes. What stands at 0, or not at all, is a
+      blind spot.
+  folkmoot-sim bench
+      Prints events a second and how much faster than real time it simulates.
 
 options
   --mode all|group|session   what the nodes are: bare channels, clusters with sessions, or first one, then the other
@@ -31,6 +39,16 @@ pub(crate) enum Command {
         json: bool,
         common: Common,
     },
+    Explore {
+        seeds: RangeInclusive<u64>,
+        common: Common,
+    },
+    Shrink {
+        seed: u64,
+        tries: usize,
+        common: Common,
+    },
+    Bench,
     Replay {
         seed: u64,
         lines: usize,
@@ -65,8 +83,8 @@ impl Command {
             plan: PlanOptions::default(),
             words: String::new(),
         };
-        let (mut seeds, mut seed, mut shard, mut json, mut lines) =
-            (None, None, (0, 1), false, usize::MAX);
+        let (mut seeds, mut seed, mut shard, mut json) = (None, None, (0, 1), false);
+        let (mut lines, mut tries) = (usize::MAX, 2000);
         while let Some(word) = words.next() {
             if word == "--json" {
                 json = true;
@@ -84,6 +102,7 @@ impl Command {
                 "--seeds" => seeds = Some(range(value)?),
                 "--seed" => seed = Some(number()?),
                 "--shard" => shard = parse_shard(value)?,
+                "--tries" => tries = number()? as usize,
                 "--lines" => lines = number()? as usize,
                 "--mode" => {
                     common.mode = match value.as_str() {
@@ -123,6 +142,17 @@ impl Command {
                     common,
                 })
             }
+            "explore" => {
+                let seeds = seeds.ok_or("explore needs --seeds A..B")?;
+                Ok(Self::Explore { seeds, common })
+            }
+            "shrink" => {
+                let seed = seed.ok_or("shrink needs --seed N")?;
+                #[rustfmt::skip]
+                let shrink = Self::Shrink { seed, tries, common };
+                Ok(shrink)
+            }
+            "bench" => Ok(Self::Bench),
             "help" | "--help" | "-h" => Ok(Self::Help),
             _ => Err(format!("{command} is no command")),
         }
@@ -172,7 +202,6 @@ fn parse_places(text: &str) -> Result<Vec<usize>, String> {
 }
 
 /// Places as `1,4-7,9`: the reverse.
-#[cfg_attr(not(test), allow(dead_code, reason = "shrinking prints them"))]
 pub(crate) fn places_text(places: &[usize]) -> String {
     let mut text = String::new();
     let mut rest = places;

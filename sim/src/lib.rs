@@ -5,6 +5,7 @@
 //! datagrams are lost, doubled and late, nodes crash, come back, stand still and disagree about the time.
 
 mod agenda;
+pub mod bench;
 mod bytes;
 mod clock;
 mod connection;
@@ -20,6 +21,7 @@ mod plan;
 mod rng;
 mod run;
 pub mod sessions;
+mod shrink;
 mod stream;
 mod trace;
 mod world;
@@ -32,5 +34,6 @@ pub use machine::{Boot, Machine, NodeId, Violation};
 pub use plan::{Item, Plan, PlanOptions, What};
 pub use rng::{Ppm, SimRng};
 pub use run::{Mode, Report, run};
+pub use shrink::{Shrunk, shrink};
 pub use trace::{Trace, TraceEvent, TraceKind};
 pub use world::{Crash, Identity, NodeState, World, WorldStats};

@@ -3,12 +3,13 @@
 mod args;
 mod show;
 
+use std::ops::RangeInclusive;
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use folkmoot_sim::group::GroupMode;
 use folkmoot_sim::sessions::SessionMode;
-use folkmoot_sim::{Mode, Plan, PlanOptions, Report, run};
+use folkmoot_sim::{Mode, Plan, PlanOptions, Report, bench, run, shrink};
 
 use args::{Command, Common, Modes, USAGE};
 
@@ -27,6 +28,18 @@ fn main() -> ExitCode {
         }) => {
             let seeds = seeds.filter(|seed| seed % shard.1 == shard.0);
             run_seeds(seeds.collect(), json, &common)
+        }
+        Ok(Command::Explore { seeds, common }) => explore(seeds, &common),
+        Ok(Command::Shrink {
+            seed,
+            tries,
+            common,
+        }) => shrink_seed(seed, tries, &common),
+        Ok(Command::Bench) => {
+            show::measured(&bench::three_channels(Duration::from_secs(20)));
+            show::measured(&bench::five_clusters(Duration::from_secs(120)));
+            show::measured(&bench::idle_day(Duration::from_secs(86_400)));
+            ExitCode::SUCCESS
         }
         Ok(Command::Replay {
             seed,
@@ -77,6 +90,60 @@ fn run_seeds(seeds: Vec<u64>, json: bool, common: &Common) -> ExitCode {
         show::summary(&sum, began.elapsed());
     }
     if sum.failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+fn explore(seeds: RangeInclusive<u64>, common: &Common) -> ExitCode {
+    std::panic::set_hook(Box::new(|_| {}));
+    for mode in common.mode.names() {
+        let mut sum = show::Summary::default();
+        for seed in seeds.clone() {
+            sum.add(&run_one(mode, seed, &common.plan, 0));
+        }
+        println!("mode {mode}, {} runs, {} failed", sum.runs, sum.failed);
+        for (name, count) in &sum.covered {
+            println!("{count:>12}  {name}");
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+fn shrink_seed(seed: u64, tries: usize, common: &Common) -> ExitCode {
+    std::panic::set_hook(Box::new(|_| {}));
+    let mut held = true;
+    for mode in common.mode.names() {
+        // The same rule has to be broken: another failure is another story.
+        let whole = run_one(mode, seed, &common.plan, 0);
+        let Some(rule) = whole.violations.first().map(|violation| violation.rule) else {
+            println!("mode {mode}: seed {seed} holds; there is nothing to shrink");
+            continue;
+        };
+        held = false;
+        let fails = |options: &PlanOptions| {
+            let report = run_one(mode, seed, options, 0);
+            report
+                .violations
+                .first()
+                .is_some_and(|violation| violation.rule == rule)
+        };
+        if let Some(shrunk) = shrink(seed, &common.plan, tries, fails) {
+            show::shrunk(mode, seed, &shrunk, common);
+            let mut options = common.plan.clone();
+            options.keep = Some(shrunk.keep);
+            for item in &Plan::draw(seed, &options).items {
+                println!(
+                    "  {:>4} at {:?}: {}",
+                    item.place,
+                    item.at,
+                    show::what(&item.what)
+                );
+            }
+        }
+    }
+    if held {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE

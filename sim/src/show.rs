@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
-use folkmoot_sim::{NodeId, Report, TraceEvent, Violation};
+use folkmoot_sim::bench::Measured;
+use folkmoot_sim::{NodeId, Report, Shrunk, TraceEvent, Violation, What};
 use serde_json::json;
 
-use crate::args::Common;
+use crate::args::{Common, places_text};
 
 /// All runs so far.
 #[derive(Default)]
@@ -101,6 +102,32 @@ pub(crate) fn failure(report: &Report, common: &Common) {
 fn replay_command(report: &Report, common: &Common) -> String {
     let (mode, seed, words) = (report.mode, report.seed, &common.words);
     format!("cargo run --release -p folkmoot-sim -- replay --mode {mode} --seed {seed}{words}")
+}
+
+pub(crate) fn shrunk(mode: &str, seed: u64, shrunk: &Shrunk, common: &Common) {
+    let (left, places, tried) = (shrunk.keep.len(), shrunk.places, shrunk.tried);
+    println!("mode {mode}: {left} of {places} faults and works are left after {tried} runs");
+    let (words, keep) = (&common.words, places_text(&shrunk.keep));
+    let command = "cargo run --release -p folkmoot-sim -- replay";
+    println!("  {command} --mode {mode} --seed {seed}{words} --keep {keep}");
+}
+
+pub(crate) fn what(what: &What) -> String {
+    match what {
+        What::Fault(fault) => fault.to_string(),
+        What::Work(number) => format!("work {number:016x}"),
+    }
+}
+
+pub(crate) fn measured(measured: &Measured) {
+    println!(
+        "{:<50} {:>12.0} events/s {:>10.0} times real time ({:?} in {:.1?})",
+        measured.name,
+        measured.events_per_second(),
+        measured.speed(),
+        measured.virtual_time,
+        measured.real_time,
+    );
 }
 
 /// What was built, as far as it can be found out here.
