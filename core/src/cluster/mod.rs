@@ -264,15 +264,15 @@ impl Cluster {
         let unix_ms = unix_ms(&self.channel, now);
         while let Some(event) = self.channel.poll_event() {
             match &event {
-                ChannelEvent::Sent { id, faulty } => {
-                    if self.managers.data_sent(now, unix_ms, id, faulty.is_empty()) {
-                        continue;
-                    }
+                ChannelEvent::Sent { id, faulty }
+                    if self.managers.data_sent(now, unix_ms, id, faulty.is_empty()) =>
+                {
+                    continue;
                 }
-                ChannelEvent::MemberAdded(member) => {
-                    if crate::session::is_older(&self.channel, *member) {
-                        self.managers.older_member(now);
-                    }
+                ChannelEvent::MemberAdded(member)
+                    if crate::session::is_older(&self.channel, *member) =>
+                {
+                    self.managers.older_member(now);
                 }
                 ChannelEvent::MemberDisappeared(member) => {
                     self.lagging.retain(|lagging| lagging != member);
