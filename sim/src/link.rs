@@ -2,7 +2,7 @@
 
 use crate::rng::{Ppm, SimRng};
 
-/// How the network behaves; drawn anew for each run by [`crate::swarm`], or set by a scenario.
+/// How the network behaves; drawn anew for each run by the plan of a random run, or set by a scenario.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NetworkConfig {
     /// Shortest and longest base latency of a link, nanoseconds; each direction draws its own.

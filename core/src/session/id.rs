@@ -139,8 +139,9 @@ mod tests {
 
     #[test]
     fn the_route_is_what_follows_the_first_dot() {
+        type Case<'a> = (&'a str, &'a [u8], Option<&'a [u8]>, &'a str);
         #[rustfmt::skip]
-        let cases: &[(&str, &[u8], Option<&[u8]>, &str)] = &[
+        let cases: &[Case<'_>] = &[
             ("ABC",      b"ABC", None,          "ABC.n2"),
             ("ABC.n1",   b"ABC", Some(b"n1"),   "ABC.n2"),
             ("ABC.n1.x", b"ABC", Some(b"n1.x"), "ABC.n2"),
