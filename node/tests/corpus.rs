@@ -1,5 +1,7 @@
 //! The fuzz targets for what browsers send, over their seeds and over every input that once broke one of them.
 
+// The fuzz targets' crate offers it to their programs.
+#[allow(unreachable_pub)]
 #[path = "../../fuzz/src/web.rs"]
 mod web;
 
