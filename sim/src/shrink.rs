@@ -68,15 +68,15 @@ mod tests {
     #[test]
     fn what_is_left_is_what_matters() {
         let options = PlanOptions::default();
-        let places = Plan::draw(3, &options).places;
-        assert!(places > 60, "{places}");
+        let long = |seed: &u64| Plan::draw(*seed, &options).places > 60;
+        let seed = (0..1000).find(long).unwrap();
         let needs = [2, 17, 55];
         let fails = |options: &PlanOptions| {
             let keep = options.keep.as_deref().unwrap_or_default();
             needs.iter().all(|place| keep.contains(place))
         };
-        let shrunk = shrink(3, &options, 10_000, fails).unwrap();
+        let shrunk = shrink(seed, &options, 10_000, fails).unwrap();
         assert_eq!(shrunk.keep, needs);
-        assert!(shrink(3, &options, 100, |_| false).is_none());
+        assert!(shrink(seed, &options, 100, |_| false).is_none());
     }
 }

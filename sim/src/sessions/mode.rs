@@ -30,6 +30,9 @@ pub struct SessionMode {
     last: Vec<(SessionId, Option<String>)>,
     /// When they were made.
     last_at: Duration,
+    /// Whether the last clients have come.
+    shopped: bool,
+    seed: u64,
     options: SendOptions,
 }
 
@@ -105,6 +108,8 @@ impl Mode for SessionMode {
             rough_links: rough,
             last: Vec::new(),
             last_at: Duration::ZERO,
+            shopped: false,
+            seed: plan.seed,
             options,
         };
         (mode, world.into_world())
@@ -189,6 +194,11 @@ impl Mode for SessionMode {
                     return Err(format!("{node} has {held:?} in {id}, not {value:?}"));
                 }
             }
+        }
+        if !self.shopped {
+            self.shopped = true;
+            self.shop(world);
+            return Err("the last clients are at work".into());
         }
         Ok(())
     }
@@ -303,6 +313,22 @@ impl Mode for SessionMode {
 }
 
 impl SessionMode {
+    /// New clients when all is well: everything they do has to be everywhere in the end.
+    fn shop(&mut self, world: &mut World<SessionNode>) {
+        self.rough_links = false;
+        self.front.shoppers.clear();
+        let mut rng = SimRng::fork(self.seed, 7);
+        for _ in 0..300 {
+            let calm = self.is_calm(world.now());
+            self.front.request(world, &mut rng, calm);
+            world.run_for(Duration::from_millis(rng.below(10)));
+            self.watch(world);
+        }
+        // The longest request, and the way to the last node.
+        world.run_for(Duration::from_secs(1));
+        self.watch(world);
+    }
+
     /// A session that is changed and one that is ended, made when all is well.
     fn last_sessions(&mut self, world: &mut World<SessionNode>, node: NodeId) {
         let value = format!("of {node}");
