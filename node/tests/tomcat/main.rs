@@ -8,6 +8,7 @@
 #[macro_use]
 mod support;
 
+mod applications;
 mod channel;
 mod creation;
 mod custom_class;
