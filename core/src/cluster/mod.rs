@@ -22,7 +22,7 @@ use listener::{ByteListener, Managers};
 
 use crate::channel::{Channel, ChannelEvent, Inbound, MemberIndex, Verdict};
 use crate::engine::{ConnId, Engine, Gather, Input, Output};
-use crate::java::JavaString;
+use crate::java::{JavaString, ObjectOutput};
 use crate::session::{Cx, DeltaManager, DeltaManagerConfig, Out, manager_name};
 use crate::time::Instant;
 
@@ -40,8 +40,9 @@ pub struct Cluster {
     channel: Channel,
     managers: Managers,
     config: ClusterConfig,
-    /// Memory for the message being made.
+    /// Memory for the message being made, and for its payload.
     buffer: Vec<u8>,
+    payload: Option<ObjectOutput>,
     /// Members whose queue was full; and how many of them the application has been told of.
     lagging: Vec<MemberIndex>,
     lagging_told: usize,
@@ -57,6 +58,7 @@ impl Cluster {
             managers: Managers::new(&config),
             channel,
             buffer: Vec::new(),
+            payload: None,
             lagging: Vec::new(),
             lagging_told: 0,
             next_background: None,
@@ -209,6 +211,7 @@ impl Cluster {
             channel: &mut self.channel,
             options: self.config.channel_send_options,
             buffer: &mut self.buffer,
+            payload: &mut self.payload,
             lagging: &mut self.lagging,
         };
         let result = command(manager, &mut cx, &mut out);
@@ -243,6 +246,7 @@ impl Cluster {
                 channel: &mut self.channel,
                 options: self.config.channel_send_options,
                 buffer: &mut self.buffer,
+                payload: &mut self.payload,
                 lagging: &mut self.lagging,
             };
             if background {

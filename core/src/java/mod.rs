@@ -38,6 +38,7 @@ mod error;
 mod graph;
 mod irregular;
 mod jdk;
+mod leaf;
 mod limits;
 mod object;
 mod parse;

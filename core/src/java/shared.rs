@@ -74,6 +74,11 @@ impl Shared {
         self.key.extend_from_slice(part);
     }
 
+    /// Whether any class has been described.
+    pub(crate) fn knows_classes(&self) -> bool {
+        !self.classes.is_empty()
+    }
+
     /// The handle of the class whose key has been made.
     pub(crate) fn class_of_key(&self) -> Option<u32> {
         self.classes.get(self.key.as_slice()).copied()

@@ -9,6 +9,7 @@ use super::bytes::{STREAM_HEADER, begin};
 use super::copy::{Copied, copy_value};
 use super::encode::{NodeTarget, put_block};
 use super::irregular::{self, Layouts};
+use super::leaf::{Leaf, Leaves};
 use super::shared::Shared;
 use super::token::Walker;
 use super::{Graph, JavaBytes, JavaError, JavaErrorKind as E, JavaString, Limits, Slot, code};
@@ -23,6 +24,7 @@ pub struct ObjectOutput {
     /// Block data that still lacks its header.
     block: Vec<u8>,
     shared: Shared,
+    leaves: Leaves,
     /// For walking over values that are written.
     walker: Walker,
     epoch: u32,
@@ -60,6 +62,7 @@ impl ObjectOutput {
             out,
             block: Vec::new(),
             shared: Shared::default(),
+            leaves: Leaves::default(),
             walker: Walker::new(&Limits::UNLIMITED, Layouts::default()),
             epoch: 0,
             long: None,
@@ -155,17 +158,42 @@ impl ObjectOutput {
             self.refer(handle);
             return Ok(());
         }
-        self.embed(value.as_bytes())?;
+        if !self.write_leaf(body) {
+            self.embed(value.as_bytes())?;
+            self.leaves.learn(&mut self.shared, body);
+        }
         if let Some(cached) = cached {
             self.shared.boxes.insert(cached, self.shared.next - 1);
         }
         Ok(())
     }
 
+    /// Writes a boxed value or a byte array, unless what stands before it demands more care.
+    fn write_leaf(&mut self, body: &[u8]) -> bool {
+        let Some(leaf) = self.leaves.write(&self.shared, body, self.shared.next) else {
+            return false;
+        };
+        self.end_block();
+        match leaf {
+            Leaf::Whole(handles) => {
+                self.out.extend_from_slice(body);
+                self.shared.next += handles;
+            }
+            Leaf::Again(code, class, value) => {
+                self.out.put_u8(code);
+                self.refer(class);
+                self.out.extend_from_slice(value);
+                self.shared.take_handle();
+            }
+        }
+        true
+    }
+
     /// `writeObject` of a node of a graph: what this stream already has of the same graph becomes a reference, as
     /// Java does with the same instance.
     pub fn write_node(&mut self, graph: &Graph, value: Slot) {
         self.end_block();
+        self.leaves.settle(&mut self.shared);
         match value.and_then(|node| NodeTarget::known(&mut self.shared, graph, node)) {
             Some(handle) => self.refer(handle),
             None => graph.emit(value, &mut self.out, &mut self.shared),
@@ -243,6 +271,7 @@ impl ObjectOutput {
     /// Copies the one value of `stream`.
     fn embed(&mut self, stream: &[u8]) -> Result<(), JavaError> {
         self.end_block();
+        self.leaves.settle(&mut self.shared);
         let (start, handles) = (self.out.len(), self.shared.next);
         let mut copied = self.try_embed(stream);
         if copied.is_err() && self.walker.suspicious {
@@ -287,6 +316,7 @@ impl ObjectOutput {
         self.end_block();
         self.out.put_u8(code::RESET);
         self.shared.clear();
+        self.leaves.clear();
         (self.long, self.integer, self.boolean) = (None, None, None);
     }
 
@@ -303,6 +333,22 @@ impl ObjectOutput {
     /// Whether nothing but the header has been written.
     pub fn is_empty(&self) -> bool {
         self.len() == STREAM_HEADER.len()
+    }
+
+    /// Begins another stream with the memory of this one.
+    pub fn restart(&mut self) {
+        self.out.clear();
+        self.out.put_slice(&STREAM_HEADER);
+        self.block.clear();
+        self.shared.clear();
+        self.leaves.clear();
+        (self.long, self.integer, self.boolean) = (None, None, None);
+    }
+
+    /// The whole stream, if nothing else is to be written.
+    pub fn finished(&mut self) -> &[u8] {
+        self.end_block();
+        &self.out
     }
 
     /// The whole stream.

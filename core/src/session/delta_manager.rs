@@ -4,7 +4,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
-use super::delta_request::{self, write_new_session_id};
+use super::delta_request::{self, boolean_value, write_new_session_id};
 use super::departed::{Departed, Departure};
 use super::donor::Donors;
 use super::filter::AttributeFilters;
@@ -47,13 +47,17 @@ pub(crate) struct Cx<'a> {
     pub(crate) events: &'a mut Events,
 }
 
+/// Memory for messages that is kept for the next, in bytes; a larger one is an exception.
+const KEPT_MAX: usize = 1 << 20;
+
 /// Where messages go.
 pub(crate) struct Out<'a> {
     pub(crate) channel: &'a mut Channel,
     /// `channelSendOptions`.
     pub(crate) options: SendOptions,
-    /// Memory for the message being made.
+    /// Memory for the message being made, and for its payload.
     pub(crate) buffer: &'a mut Vec<u8>,
+    pub(crate) payload: &'a mut Option<ObjectOutput>,
     /// Members whose queue was full: they get nothing until it has room again, and then the whole state.
     pub(crate) lagging: &'a mut Vec<MemberIndex>,
 }
@@ -236,9 +240,10 @@ impl DeltaManager {
         session.primary = true;
         session.access_count = 1;
         session.delta.record_all_actions = self.config.record_all_actions;
-        session
-            .delta
-            .record(Action::of_session(ActionType::IS_NEW, Some(true.into())));
+        session.delta.record(Action::of_session(
+            ActionType::IS_NEW,
+            Some(boolean_value(true)),
+        ));
         let interval = self.config.session_timeout;
         session.delta.record(Action::of_session(
             ActionType::MAX_INTERVAL,
@@ -278,9 +283,10 @@ impl DeltaManager {
         session.access_count = session.access_count.saturating_add(1);
         if record_joins {
             session.is_new = false;
-            session
-                .delta
-                .record(Action::of_session(ActionType::IS_NEW, Some(false.into())));
+            session.delta.record(Action::of_session(
+                ActionType::IS_NEW,
+                Some(boolean_value(false)),
+            ));
         }
         true
     }
@@ -437,7 +443,8 @@ impl DeltaManager {
             return Ok(None);
         };
         let lane = session.lane;
-        let mut payload = ObjectOutput::with_capacity(512);
+        let mut payload = out.payload.take().unwrap_or_default();
+        payload.restart();
         let delta = &session.delta;
         let written =
             delta_request::write(&mut payload, id, delta.record_all_actions, &delta.actions);
@@ -448,11 +455,14 @@ impl DeltaManager {
                 EventType::SessionDelta,
                 lane,
                 id,
-                Some(&payload.finish()),
+                Some(payload.finished()),
             ),
             // Names and ids are checked when they are set, and values when they are made.
             Err(_) => Ok(None),
         };
+        if payload.len() <= KEPT_MAX {
+            *out.payload = Some(payload);
+        }
         if let Some(session) = self.sessions.get_mut(id.as_modified_utf8()) {
             session.primary = true;
             if sent != Err(SendError::NotStarted) {
@@ -667,6 +677,9 @@ impl DeltaManager {
                 cx.unix_ms,
             )
         };
+        if out.buffer.capacity() > KEPT_MAX {
+            *out.buffer = Vec::new();
+        }
         out.buffer.clear();
         message.write(out.buffer);
     }

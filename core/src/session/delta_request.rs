@@ -241,6 +241,15 @@ pub fn read_new_session_id(stream: &[u8], limits: &Limits) -> Result<SessionId, 
     Ok(id.into())
 }
 
+/// A `java.lang.Boolean`, without allocating: every request records one.
+pub(crate) fn boolean_value(value: bool) -> JavaBytes {
+    const FALSE: &[u8] =
+        b"\xAC\xED\0\x05sr\0\x11java.lang.Boolean\xCD r\x80\xD5\x9C\xFA\xEE\x02\0\x01Z\0\x05valuexp\0";
+    const TRUE: &[u8] =
+        b"\xAC\xED\0\x05sr\0\x11java.lang.Boolean\xCD r\x80\xD5\x9C\xFA\xEE\x02\0\x01Z\0\x05valuexp\x01";
+    JavaBytes::from_checked(bytes::Bytes::from_static(if value { TRUE } else { FALSE }))
+}
+
 /// The value of a `java.lang.Boolean`.
 pub(crate) fn boolean(value: &JavaBytes) -> Option<bool> {
     let mut input = ObjectInput::new(value.as_bytes(), &Limits::DEFAULT).ok()?;
@@ -263,6 +272,14 @@ mod tests {
 
     fn removed(name: &str) -> Action {
         Action::named(ActionType::ATTRIBUTE, name.into(), None)
+    }
+
+    #[test]
+    fn a_boolean_is_what_java_writes() {
+        for value in [false, true] {
+            assert_eq!(boolean_value(value), JavaBytes::from(value));
+            assert_eq!(boolean(&boolean_value(value)), Some(value));
+        }
     }
 
     #[test]

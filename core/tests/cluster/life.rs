@@ -32,7 +32,9 @@ fn kinds(passed: &[Passed]) -> Vec<EventType> {
 #[test]
 fn an_idle_session_expires_on_its_primary_and_so_everywhere() {
     let mut net = Net::new();
-    (0..2).for_each(|_| drop(net.join(Kind::Ours, quick(), expiring(10))));
+    (0..2).for_each(|_| {
+        net.join(Kind::Ours, quick(), expiring(10));
+    });
     net.run(Duration::from_secs(3));
     let idle = net.create(0, &[]);
     let used = net.create(0, &[]);
@@ -67,7 +69,7 @@ fn an_idle_session_expires_on_its_primary_and_so_everywhere() {
             .sessions()
             .map(|session| session.id().clone())
             .collect();
-        assert_eq!(left, [forever.clone()], "{node}");
+        assert_eq!(left, std::slice::from_ref(&forever), "{node}");
     }
     assert_eq!(net.shop(0).stats().expired_sessions, 2);
 }
@@ -75,7 +77,9 @@ fn an_idle_session_expires_on_its_primary_and_so_everywhere() {
 #[test]
 fn a_copy_waits_twice_as_long_and_goes_silently() {
     let mut net = Net::new();
-    (0..3).for_each(|_| drop(net.join(Kind::Ours, quick(), expiring(10))));
+    (0..3).for_each(|_| {
+        net.join(Kind::Ours, quick(), expiring(10));
+    });
     net.run(Duration::from_secs(3));
     let session = net.create(0, &[]);
     net.kill(0);
@@ -90,7 +94,9 @@ fn a_copy_waits_twice_as_long_and_goes_silently() {
 #[test]
 fn a_request_for_a_session_whose_time_is_over_finds_none() {
     let mut net = Net::new();
-    (0..2).for_each(|_| drop(net.join(Kind::Ours, ClusterConfig::default(), expiring(10))));
+    (0..2).for_each(|_| {
+        net.join(Kind::Ours, ClusterConfig::default(), expiring(10));
+    });
     net.run(Duration::from_secs(3));
     let session = net.create(0, &[("k", "v")]);
     // Background runs every ten seconds look at it at other moments.
@@ -143,7 +149,9 @@ fn attributes_that_a_filter_excludes_stay_here() {
         ..DeltaManagerConfig::default()
     };
     let mut net = Net::new();
-    (0..2).for_each(|_| drop(net.join(Kind::Ours, ClusterConfig::default(), config())));
+    (0..2).for_each(|_| {
+        net.join(Kind::Ours, ClusterConfig::default(), config());
+    });
     net.run(Duration::from_secs(3));
     let session = net.command(0, |cluster, now, shop| {
         let id = cluster.create_session(now, shop, None).unwrap();
@@ -226,7 +234,9 @@ fn a_stopped_application_takes_its_sessions_along_only_if_told_to() {
             expire_sessions_on_shutdown: expire,
             ..DeltaManagerConfig::default()
         };
-        (0..2).for_each(|_| drop(net.join(Kind::Ours, ClusterConfig::default(), config.clone())));
+        (0..2).for_each(|_| {
+            net.join(Kind::Ours, ClusterConfig::default(), config.clone());
+        });
         net.run(Duration::from_secs(3));
         let session = net.create(0, &[]);
         let now = net.now;
@@ -252,7 +262,9 @@ fn a_read_only_request_says_as_much_as_it_must() {
             record_joins,
             ..DeltaManagerConfig::default()
         };
-        (0..2).for_each(|_| drop(net.join(Kind::Ours, ClusterConfig::default(), config.clone())));
+        (0..2).for_each(|_| {
+            net.join(Kind::Ours, ClusterConfig::default(), config.clone());
+        });
         net.run(Duration::from_secs(3));
         let session = net.create(0, &[]);
         net.take_passed();

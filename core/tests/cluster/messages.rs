@@ -53,6 +53,9 @@ fn delta(id: &str, name: &str, value: &str) -> Vec<u8> {
 /// What a test says: kind, session, milliseconds from now for its timestamp, payload.
 type Said<'a> = (EventType, &'a str, i64, Option<Vec<u8>>);
 
+/// What it is called, what is said, and the sessions with their attribute afterwards.
+type Script<'a> = (&'a str, Vec<Said<'a>>, &'a [(&'a str, Option<&'a str>)]);
+
 fn say(net: &mut Net, said: &Said<'_>) {
     let (kind, id, after, payload) = said;
     let at = net.unix_ms() + after;
@@ -73,7 +76,7 @@ fn messages_in_any_order_leave_the_session_as_its_owner_has_it() {
     };
     let later = |id, value: &str| (SessionDelta, id, 2, Some(delta(id, "k", value)));
     #[rustfmt::skip]
-    let cases: &[(&str, Vec<Said<'_>>, &[(&str, Option<&str>)])] = &[
+    let cases: &[Script<'_>] = &[
         ("created alone",            vec![created()],                                   &[(ID, None)]),
         ("in order",                 vec![created(), set("1")],                         &[(ID, Some("1"))]),
         ("delta overtakes created",  vec![set("1"), created()],                         &[(ID, Some("1"))]),
