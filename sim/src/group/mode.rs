@@ -6,6 +6,7 @@ use std::time::Duration;
 use folkmoot_core::channel::{ChannelConfig, Limits};
 
 use super::{GroupNode, GroupWorld, Membership, Outcome, Parcel, Promise, SharedLedger};
+use crate::fault::FaultKind;
 use crate::machine::NodeId;
 use crate::plan::Plan;
 use crate::rng::SimRng;
@@ -36,7 +37,11 @@ impl Mode for GroupMode {
             true => Membership::Static(plan.nodes),
             false => Membership::Multicast,
         };
-        let pipelining = rng.chance(700_000);
+        let held_up = [FaultKind::Pause, FaultKind::Slow];
+        // A process that was held up may read the beginning of a new connection before the rest of an old one. Nodes of ours
+        // tell the two apart, because each has one at a time; a sender with several cannot be helped.
+        let one_connection = plan.kinds.iter().any(|kind| held_up.contains(kind));
+        let pipelining = rng.chance(700_000) || one_connection;
         let queue = *rng.pick(&[5_000, 100_000, Limits::default().queue_bytes_max]);
         let adjust = move |config: &mut ChannelConfig| {
             config.sender.pipelining = pipelining;
