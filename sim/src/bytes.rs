@@ -141,7 +141,7 @@ impl<M: Machine> World<M> {
         pipe.arrive(now);
         if receiver.state == EndState::Open && receiver.reading && !receiver.deliver_planned {
             this.ends[to as usize].deliver_planned = true;
-            self.to_engine(receiver.node, Event::Deliver { stream, to });
+            self.notify_engine(receiver.node, Event::Deliver { stream, to });
         }
     }
 

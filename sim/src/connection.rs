@@ -124,7 +124,7 @@ impl<M: Machine> World<M> {
             this.ends[1].state = EndState::Backlog;
         }
         self.agenda.plan(back, Event::Connected { stream });
-        self.to_engine(to, Event::Accept { stream });
+        self.notify_engine(to, Event::Accept { stream });
     }
 
     pub(crate) fn connected(&mut self, stream: StreamId) {
@@ -233,10 +233,10 @@ impl<M: Machine> World<M> {
 
     pub(crate) fn unbind(&mut self, node: u16, conn: ConnId) {
         let ends = &mut self.nodes[usize::from(node)].ends;
-        if let Some(end) = ends.get_mut(conn.slot() as usize) {
-            if end.is_some_and(|(bound, _, _)| bound == conn) {
-                *end = None;
-            }
+        if let Some(end) = ends.get_mut(conn.slot() as usize)
+            && end.is_some_and(|(bound, _, _)| bound == conn)
+        {
+            *end = None;
         }
     }
 

@@ -29,27 +29,27 @@ impl<M: Machine> World<M> {
                 if self.links.cut(from, node) != Cut::Whole {
                     self.lose_datagram(node, index);
                 } else {
-                    self.to_engine(node, event);
+                    self.notify_engine(node, event);
                 }
             }
             Event::NotConnected { stream, .. } | Event::Connected { stream } => {
-                self.to_end(stream, Side::Initiator, event);
+                self.notify_end(stream, Side::Initiator, event);
             }
-            Event::Accept { stream } => self.to_end(stream, Side::Acceptor, event),
+            Event::Accept { stream } => self.notify_end(stream, Side::Acceptor, event),
             Event::Deliver { stream, to } | Event::Reset { stream, to } => {
-                self.to_end(stream, to, event)
+                self.notify_end(stream, to, event)
             }
-            Event::Writable { stream, of } => self.to_end(stream, of, event),
+            Event::Writable { stream, of } => self.notify_end(stream, of, event),
         }
     }
 
-    fn to_end(&mut self, stream: StreamId, side: Side, event: Event) {
+    fn notify_end(&mut self, stream: StreamId, side: Side, event: Event) {
         if let Some(node) = self.streams.get(stream).map(|s| s.ends[side as usize].node) {
-            self.to_engine(node, event);
+            self.notify_engine(node, event);
         }
     }
 
-    pub(crate) fn to_engine(&mut self, node: u16, event: Event) {
+    pub(crate) fn notify_engine(&mut self, node: u16, event: Event) {
         if self.is_ready(node) {
             self.engine_event(node, event);
         } else if let (Event::Datagram { index, .. }, NodeState::Down(_)) =
