@@ -9,7 +9,7 @@ use folkmoot_core::java::{JavaBytes, JavaString};
 use folkmoot_core::session::{
     DeltaManagerConfig, DeltaSession, ManagerStats, SessionError as CoreSessionError, SessionId,
 };
-use folkmoot_core::wire::AckPolicy;
+use folkmoot_core::wire::{AckPolicy, UniqueId};
 
 use crate::active::ActiveSession;
 use crate::cluster::{Cluster, Engine, Inner};
@@ -302,6 +302,13 @@ impl DeltaManager {
             .map_err(SessionError::from)
     }
 
+    /// Begins to wait for a message if the members owe an acknowledgement. To be called under the lock under which it was
+    /// sent: it cannot be settled before it is waited for.
+    fn expect(&self, id: UniqueId) -> Option<Delivery> {
+        let acknowledged = self.cluster.channel_send_options().ack_policy() != AckPolicy::Never;
+        acknowledged.then(|| self.inner().notices.deliveries.expect(id))
+    }
+
     /// Ends the request on the session that has the id `id` when the engine is locked.
     fn complete(
         &self,
@@ -311,7 +318,6 @@ impl DeltaManager {
         if self.cluster.is_stopped() {
             return Err(SessionError::Stopped);
         }
-        let acknowledged = self.cluster.channel_send_options().ack_policy() != AckPolicy::Never;
         self.inner().handle.with(|engine, now| {
             let id = id();
             let sent = engine.request_completed(now, self.id, &id);
@@ -321,10 +327,7 @@ impl DeltaManager {
             }
             match sent {
                 Ok(None) => Ok(Completed::Nothing),
-                // Under the lock under which it was sent: it cannot be settled before it is waited for.
-                Ok(Some(id)) => Ok(Completed::Sent(
-                    acknowledged.then(|| self.inner().notices.deliveries.expect(id)),
-                )),
+                Ok(Some(id)) => Ok(Completed::Sent(self.expect(id))),
                 Err(error) => Err(SessionError::Send(error.to_string())),
             }
         })
@@ -428,16 +431,12 @@ impl SessionStore for DeltaManager {
         })
     }
 
-    fn invalidate(&self, session: &ActiveSession) -> Result<(), SessionError> {
-        let expired = self
-            .inner()
-            .handle
-            .with(|engine, now| engine.expire_session(now, self.id, &session.id()));
-        if expired {
-            Ok(())
-        } else {
-            Err(SessionError::Invalidated)
-        }
+    fn invalidate(&self, session: &ActiveSession) -> Result<Option<Delivery>, SessionError> {
+        self.inner().handle.with(|engine, now| {
+            let sent = engine.invalidate_session(now, self.id, &session.id());
+            let sent = sent.map_err(|_| SessionError::Invalidated)?;
+            Ok(sent.and_then(|id| self.expect(id)))
+        })
     }
 
     fn request_completed(

@@ -291,11 +291,29 @@ impl Cluster {
 
     /// Ends a session here and everywhere (`HttpSession.invalidate`); whether it was there.
     pub fn expire_session(&mut self, now: Instant, context: ContextId, id: &SessionId) -> bool {
-        self.with_manager(now, context, |manager, cx, out| {
-            manager.check_valid(cx, out, id)
-                && manager.expire(cx, out, id, ExpiryCause::Invalidated, true)
-        })
-        .unwrap_or(false)
+        self.invalidate_session(now, context, id).is_ok()
+    }
+
+    /// As [`expire_session`](Self::expire_session); gives the id of the message that tells the members, if there are any. With
+    /// `USE_ACK` in the cluster's options a [`Sent`](crate::channel::ChannelEvent::Sent) with it follows.
+    ///
+    /// # Errors
+    /// The context or the session is not here, or the session's time is over.
+    pub fn invalidate_session(
+        &mut self,
+        now: Instant,
+        context: ContextId,
+        id: &SessionId,
+    ) -> Result<Option<UniqueId>, SessionError> {
+        let expired = self.with_manager(now, context, |manager, cx, out| {
+            if !manager.check_valid(cx, out, id) {
+                return None;
+            }
+            manager.expire(cx, out, id, ExpiryCause::Invalidated, true)
+        });
+        expired
+            .ok_or(SessionError::UnknownContext)?
+            .ok_or(SessionError::UnknownSession)
     }
 
     /// Ends every session whose primary is this node, here and everywhere; gives how many.

@@ -473,7 +473,8 @@ impl DeltaManager {
         sent
     }
 
-    /// `DeltaSession.expire`: what is recorded goes out first, then EXPIRED.
+    /// `DeltaSession.expire`: what is recorded goes out first, then EXPIRED. `None` if there is no such session, else the
+    /// message that tells the members, if it was sent.
     pub(crate) fn expire(
         &mut self,
         cx: &mut Cx<'_>,
@@ -481,10 +482,8 @@ impl DeltaManager {
         id: &SessionId,
         cause: ExpiryCause,
         notify_cluster: bool,
-    ) -> bool {
-        let Some(session) = self.sessions.get(id.as_modified_utf8()) else {
-            return false;
-        };
+    ) -> Option<Option<UniqueId>> {
+        let session = self.sessions.get(id.as_modified_utf8())?;
         let lane = session.lane;
         let notify_cluster = notify_cluster && out.channel.member_count() > 0;
         if notify_cluster && session.is_dirty() {
@@ -492,10 +491,10 @@ impl DeltaManager {
             let _ = self.send_delta(cx, out, id);
         }
         self.remove(cx, id, cause, Origin::Local);
-        if notify_cluster {
-            self.announce(cx, out, EventType::SessionExpired, lane, id, None);
+        if !notify_cluster {
+            return Some(None);
         }
-        true
+        Some(self.announce(cx, out, EventType::SessionExpired, lane, id, None))
     }
 
     /// Does what is due, a bounded part of it.
@@ -609,11 +608,12 @@ impl DeltaManager {
         lane: u64,
         id: &SessionId,
         payload: Option<&[u8]>,
-    ) {
-        if out.channel.member_count() > 0 {
-            // Without members, or before the start, there is nobody to tell; nothing else can keep it from being queued.
-            let _ = self.send(cx, out, kind, lane, id, payload);
+    ) -> Option<UniqueId> {
+        if out.channel.member_count() == 0 {
+            return None;
         }
+        // Without members, or before the start, there is nobody to tell; nothing else can keep it from being queued.
+        self.send(cx, out, kind, lane, id, payload).ok().flatten()
     }
 
     /// Sends a message to all members.

@@ -127,7 +127,9 @@ impl DeltaManager {
                 .in_slot(slot)
                 .filter(|session| session.is_primary());
             if let Some(id) = primary.map(|session| session.id.clone())
-                && self.expire(cx, out, &id, ExpiryCause::Invalidated, true)
+                && self
+                    .expire(cx, out, &id, ExpiryCause::Invalidated, true)
+                    .is_some()
             {
                 expired = expired.saturating_add(1);
             }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::SessionError;
 use super::store::{Completed, SessionStore};
+use crate::delivery::Delivery;
 use crate::{ActiveSession, SessionId};
 
 /// What a request knows of its session; shared by the layer, the handler and whatever the handler hands its
@@ -23,6 +24,8 @@ struct State {
     tell: Option<SessionId>,
     /// The response head has left.
     committed: bool,
+    /// The message that told the members of a session's end, if they acknowledge it.
+    goodbye: Option<Delivery>,
 }
 
 enum Current {
@@ -42,6 +45,7 @@ impl RequestSession {
                 current: Current::Unresolved,
                 tell: None,
                 committed: false,
+                goodbye: None,
             }),
             changed_late: AtomicBool::new(false),
         }
@@ -116,8 +120,12 @@ impl RequestSession {
         let outcome = self.store.invalidate(&active);
         self.store.leave(active);
         match outcome {
+            Ok(goodbye) => {
+                self.state().goodbye = goodbye;
+                Ok(true)
+            }
             // Somebody else was faster: it is gone, as asked.
-            Ok(()) | Err(SessionError::Invalidated) => Ok(true),
+            Err(SessionError::Invalidated) => Ok(true),
             Err(other) => Err(other),
         }
     }
@@ -142,7 +150,8 @@ impl RequestSession {
     pub(crate) fn complete(&self, leave_out: bool, last: bool) -> Result<Completed, SessionError> {
         let mut state = self.state();
         let Some(active) = self.resolve(&mut state).filter(|_| !leave_out) else {
-            return Ok(Completed::Nothing);
+            let goodbye = state.goodbye.take();
+            return Ok(goodbye.map_or(Completed::Nothing, |goodbye| Completed::Sent(Some(goodbye))));
         };
         if last {
             state.current = Current::None;

@@ -73,8 +73,8 @@ pub(crate) trait SessionStore: Send + Sync + 'static {
     /// Gives the session `from` the id `to` if it exists and is valid, and tells the cluster; does not touch it.
     fn rebind(&self, from: &SessionId, to: &SessionId) -> bool;
 
-    /// Ends the session, here and in the cluster.
-    fn invalidate(&self, session: &ActiveSession) -> Result<(), SessionError>;
+    /// Ends the session, here and in the cluster; a delivery if the members were asked to acknowledge it.
+    fn invalidate(&self, session: &ActiveSession) -> Result<Option<Delivery>, SessionError>;
 
     /// The request is over: what it changed leaves for the members. With `leave` its access ends, too, whatever the
     /// outcome.

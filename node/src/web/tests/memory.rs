@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use folkmoot_core::java::JavaBytes;
 
 use crate::active::{ActiveSession, ActiveSessions};
+use crate::delivery::Delivery;
 use crate::web::SessionError;
 use crate::web::store::{Completed, SessionStore};
 use crate::{SessionId, SessionView};
@@ -157,11 +158,11 @@ impl SessionStore for Memory {
         true
     }
 
-    fn invalidate(&self, session: &ActiveSession) -> Result<(), SessionError> {
+    fn invalidate(&self, session: &ActiveSession) -> Result<Option<Delivery>, SessionError> {
         let id = session.id();
         self.hear(format!("expire {id}"));
         let removed = self.sessions.lock().unwrap().remove(&id);
-        removed.map(drop).ok_or(SessionError::Invalidated)
+        removed.map(|_| None).ok_or(SessionError::Invalidated)
     }
 
     fn request_completed(
