@@ -84,7 +84,15 @@ final class ProbeServlet extends HttpServlet {
                 state(request, answer);
                 return 200;
             case "/m/session":
-                return peek(parameter(request, "id"), answer);
+                try {
+                    return peek(parameter(request, "id"), answer);
+                } catch (IllegalStateException ended) {
+                    // It ended while it was looked at.
+                    answer.clear();
+                    answer.put("node", settings.name);
+                    answer.put("error", "the session has just ended: " + ended.getMessage());
+                    return 404;
+                }
             case "/c/get", "/c/set", "/c/remove":
                 contextAttribute(path, request, answer);
                 return 200;
