@@ -612,7 +612,7 @@ impl DeltaManager {
         if out.channel.member_count() == 0 {
             return None;
         }
-        // Without members, or before the start, there is nobody to tell; nothing else can keep it from being queued.
+        // Before the start there is nobody to tell either; nothing else can keep it from being queued.
         self.send(cx, out, kind, lane, id, payload).ok().flatten()
     }
 

@@ -109,5 +109,10 @@ async fn with_options_6_a_member_that_does_not_answer_is_told_of_but_fails_no_re
             break;
         }
     }
+    // The end of a session is waited for as well: nothing else is sent in this request that could fail.
+    let (_, text) = node.ask("/invalidate", Some(&id)).await;
+    assert_eq!(text, "true");
+    assert_eq!(node.attributes(&id), None);
+    assert_eq!(layer.stats().failed_sends, 2);
     drop(silent);
 }
