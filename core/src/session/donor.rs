@@ -4,11 +4,10 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use super::delta_manager::{Cx, DeltaManager, Out};
 use super::id::lane;
 use super::state::begin_state;
 use super::transfer::{COMPLETE_PREFIX, Completion};
-use super::{EventType, ManagerStats, SessionMessage};
+use super::{Cx, DeltaManager, EventType, ManagerStats, Out, SessionMessage};
 use crate::channel::{Lane, MemberIndex, SendError, SendOptions, To, UniqueId};
 use crate::cluster::ClusterEvent;
 use crate::java::ObjectOutput;

@@ -1,7 +1,7 @@
 //! Sessions whose time is over.
 
 use super::SessionId;
-use super::delta_manager::{Cx, DeltaManager, Out};
+use super::{Cx, DeltaManager, Out};
 use crate::cluster::ExpiryCause;
 
 /// How far the look for timed-out sessions is.

@@ -4,12 +4,14 @@
 //! [`DeltaManager`], one a web application, which keeps the sessions the same on every member; it is reached
 //! through a [`Cluster`](crate::cluster::Cluster).
 
+mod commands;
 mod config;
 mod delta_manager;
 mod delta_request;
 mod delta_session;
 mod departed;
 mod donor;
+mod error;
 mod event_type;
 mod expiry;
 mod filter;
@@ -18,6 +20,7 @@ mod id;
 mod message;
 mod receive;
 mod record;
+mod send;
 mod state;
 mod stats;
 mod stream_value;
@@ -25,17 +28,19 @@ mod table;
 mod transfer;
 
 pub use config::{DeltaManagerConfig, ManagerConfigError, ManagerLimits};
-pub(crate) use delta_manager::{Cx, Out, manager_name};
-pub use delta_manager::{DeltaManager, SessionError};
+pub use delta_manager::DeltaManager;
+pub(crate) use delta_manager::manager_name;
 pub use delta_request::{
     Action, ActionType, DeltaRequest, read_new_session_id, write_new_session_id,
 };
 pub use delta_session::DeltaSession;
+pub use error::SessionError;
 pub use event_type::{EventCounters, EventType};
 pub use filter::NameFilter;
 pub use id::SessionId;
 pub use message::{MessageError, SessionMessage, Sharing};
 pub use record::{RecordNotes, SessionHead, SessionRecord};
+pub(crate) use send::{Cx, Out};
 pub use state::{StateReader, begin_state};
 pub use stats::ManagerStats;
 pub use stream_value::StreamValue;

@@ -2,12 +2,11 @@
 
 use bytes::Bytes;
 
-use super::delta_manager::{Cx, DeltaManager};
 use super::delta_request::read_new_session_id;
 use super::delta_session::Applied;
 use super::departed::Departure;
 use super::held::Held;
-use super::{DeltaRequest, DeltaSession, EventType, SessionId, SessionMessage};
+use super::{Cx, DeltaManager, DeltaRequest, DeltaSession, EventType, SessionId, SessionMessage};
 use crate::channel::MemberIndex;
 use crate::cluster::{AttributeChange, ClusterEvent, ExpiryCause, Origin, Refusal};
 use crate::java::{JavaError, JavaString};

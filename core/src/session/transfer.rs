@@ -3,10 +3,12 @@
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::delta_manager::{Cx, DeltaManager, Out};
 use super::departed::Departure;
 use super::id::lane;
-use super::{DeltaSession, EventType, SessionId, SessionMessage, SessionRecord, StateReader};
+use super::{
+    Cx, DeltaManager, DeltaSession, EventType, Out, SessionId, SessionMessage, SessionRecord,
+    StateReader,
+};
 use crate::channel::{Channel, Lane, MemberIndex, SendOptions, To};
 use crate::cluster::{ClusterEvent, Origin};
 use crate::java::JavaError;

@@ -1,0 +1,264 @@
+//! What the application does here: the local half of `DeltaManager`.
+
+use super::delta_request::{boolean_value, write_new_session_id};
+use super::{
+    Action, ActionType, Cx, DeltaManager, DeltaSession, EventType, Out, SessionError, SessionId,
+};
+use crate::channel::{SendError, UniqueId};
+use crate::cluster::{AttributeChange, ClusterEvent, ExpiryCause, Origin};
+use crate::java::{JavaBytes, JavaString};
+use crate::rng::Rng;
+
+impl DeltaManager {
+    /// `createSession`: CREATED goes out at once, what the request sets follows as its delta.
+    pub(crate) fn create(
+        &mut self,
+        cx: &mut Cx<'_>,
+        out: &mut Out<'_>,
+        id: Option<&SessionId>,
+    ) -> Result<SessionId, SessionError> {
+        let wanted = usize::try_from(self.config.max_active_sessions).unwrap_or(usize::MAX);
+        let max = wanted.min(self.config.limits.sessions_max);
+        if self.sessions.len() >= max {
+            self.stats.rejected_sessions = self.stats.rejected_sessions.wrapping_add(1);
+            return Err(SessionError::TooManySessions { max });
+        }
+        let id = match id {
+            Some(id) => checked(id)?.clone(),
+            None => self.random_id(out.channel.rng()),
+        };
+        if self.sessions.contains(id.as_modified_utf8()) {
+            return Err(SessionError::SessionExists);
+        }
+        let mut session =
+            DeltaSession::new(id.clone(), cx.now, cx.unix_ms, self.config.session_timeout);
+        session.is_new = true;
+        session.primary = true;
+        session.access_count = 1;
+        session.delta.record_all_actions = self.config.record_all_actions;
+        session.delta.record(Action::of_session(
+            ActionType::IS_NEW,
+            Some(boolean_value(true)),
+        ));
+        let interval = self.config.session_timeout;
+        session.delta.record(Action::of_session(
+            ActionType::MAX_INTERVAL,
+            Some(interval.into()),
+        ));
+        let lane = session.lane;
+        self.departed.recall(id.as_modified_utf8());
+        self.add(cx, session, Origin::Local);
+        self.announce(cx, out, EventType::SessionCreated, lane, &id, None);
+        Ok(id)
+    }
+
+    /// An id that is not in use.
+    fn random_id(&self, rng: &mut Rng) -> SessionId {
+        loop {
+            let id = SessionId::random(
+                rng,
+                self.config.session_id_length,
+                self.config.jvm_route.as_deref(),
+            );
+            if !self.sessions.contains(id.as_modified_utf8()) {
+                return id;
+            }
+        }
+    }
+
+    /// A request joins a session: whether it is there and its time is not over.
+    pub(crate) fn access(&mut self, cx: &mut Cx<'_>, out: &mut Out<'_>, id: &SessionId) -> bool {
+        if !self.check_valid(cx, out, id) {
+            return false;
+        }
+        let record_joins = self.config.record_joins;
+        let Some(session) = self.sessions.get_mut(id.as_modified_utf8()) else {
+            return false;
+        };
+        session.access(cx.now, cx.unix_ms);
+        session.access_count = session.access_count.saturating_add(1);
+        if record_joins {
+            session.is_new = false;
+            session.delta.record(Action::of_session(
+                ActionType::IS_NEW,
+                Some(boolean_value(false)),
+            ));
+        }
+        true
+    }
+
+    /// A request is done with a session.
+    pub(crate) fn end_access(&mut self, cx: &Cx<'_>, id: &SessionId) {
+        let at_start = self.config.session_last_access_at_start;
+        if let Some(session) = self.sessions.get_mut(id.as_modified_utf8()) {
+            session.access_count = session.access_count.saturating_sub(1);
+            session.end_access(cx.now, cx.unix_ms, at_start);
+        }
+    }
+
+    /// Changes an attribute here and records it; gives the value it had.
+    pub(crate) fn set_attribute(
+        &mut self,
+        cx: &mut Cx<'_>,
+        id: &SessionId,
+        name: JavaString,
+        value: Option<JavaBytes>,
+    ) -> Result<Option<JavaBytes>, SessionError> {
+        if name.encoded_len() > usize::from(u16::MAX) {
+            return Err(SessionError::TooLong(name.encoded_len()));
+        }
+        let value = value.filter(|value| !value.is_null());
+        let distributed = self.filters.included(&name, value.as_ref());
+        let session = self
+            .sessions
+            .get_mut(id.as_modified_utf8())
+            .ok_or(SessionError::UnknownSession)?;
+        let (change, before) = match &value {
+            Some(value) => match session.attributes.insert(name.clone(), value.clone()) {
+                None => (AttributeChange::Added, None),
+                before => (AttributeChange::Replaced, before),
+            },
+            None => match session.attributes.remove(&name) {
+                // A remove of what is not there records nothing.
+                None => return Ok(None),
+                before => (AttributeChange::Removed, before),
+            },
+        };
+        if distributed {
+            session
+                .delta
+                .record(Action::named(ActionType::ATTRIBUTE, name.clone(), value));
+        }
+        if cx.events.wants_attributes() {
+            let (context, id) = (self.context, id.clone());
+            cx.events.push(ClusterEvent::AttributeChanged {
+                context,
+                id,
+                name,
+                change,
+                origin: Origin::Local,
+            });
+        }
+        Ok(before)
+    }
+
+    /// Applies a change of the session itself and records it.
+    pub(crate) fn change(&mut self, id: &SessionId, action: Action) -> Result<(), SessionError> {
+        if action.name.encoded_len() > usize::from(u16::MAX) {
+            return Err(SessionError::TooLong(action.name.encoded_len()));
+        }
+        let session = self
+            .sessions
+            .get_mut(id.as_modified_utf8())
+            .ok_or(SessionError::UnknownSession)?;
+        session.apply(action.clone());
+        session.delta.record(action);
+        Ok(())
+    }
+
+    /// `changeSessionId`: here at once, then CHANGE_SESSION_ID; what is recorded goes out under the new id.
+    pub(crate) fn change_id(
+        &mut self,
+        cx: &mut Cx<'_>,
+        out: &mut Out<'_>,
+        old: &SessionId,
+        new: Option<&SessionId>,
+    ) -> Result<SessionId, SessionError> {
+        let new = match new {
+            Some(new) => checked(new)?.clone(),
+            None => self.random_id(out.channel.rng()),
+        };
+        let session = self
+            .sessions
+            .get(old.as_modified_utf8())
+            .ok_or(SessionError::UnknownSession)?;
+        if *old == new {
+            return Ok(new);
+        }
+        if self.sessions.contains(new.as_modified_utf8()) {
+            return Err(SessionError::SessionExists);
+        }
+        let lane = session.lane;
+        let Ok(payload) = write_new_session_id(&new) else {
+            return Err(SessionError::TooLong(new.as_modified_utf8().len()));
+        };
+        self.rename(cx, old, &new, Origin::Local);
+        self.announce(
+            cx,
+            out,
+            EventType::ChangeSessionId,
+            lane,
+            old,
+            Some(&payload),
+        );
+        Ok(new)
+    }
+
+    /// The end of a request: DELTA if something changed, ACCESSED if that is due, or nothing.
+    /// `DeltaManager.requestCompleted`, with `ReplicationValve`'s rule for a node without members.
+    pub(crate) fn request_completed(
+        &mut self,
+        cx: &mut Cx<'_>,
+        out: &mut Out<'_>,
+        id: &SessionId,
+    ) -> Result<Option<UniqueId>, SendError> {
+        if out.channel.member_count() == 0 {
+            if let Some(session) = self.sessions.get_mut(id.as_modified_utf8()) {
+                session.delta.actions.clear();
+                session.primary = true;
+            }
+            return Ok(None);
+        }
+        let Some(session) = self.sessions.get_mut(id.as_modified_utf8()) else {
+            return Ok(None);
+        };
+        if session.is_dirty() {
+            return self.send_delta(cx, out, id);
+        }
+        let idle_ms = cx.unix_ms.saturating_sub(session.last_time_replicated_ms);
+        let interval = session.max_inactive_interval;
+        let due = !session.primary
+            || (interval >= 0 && idle_ms > i64::from(interval).saturating_mul(1000));
+        session.primary = true;
+        if !due {
+            return Ok(None);
+        }
+        session.last_time_replicated_ms = cx.unix_ms;
+        let lane = session.lane;
+        self.send(cx, out, EventType::SessionAccessed, lane, id, None)
+    }
+
+    /// `DeltaSession.expire`: what is recorded goes out first, then EXPIRED. `None` if there is no such session, else the
+    /// message that tells the members, if it was sent.
+    pub(crate) fn expire(
+        &mut self,
+        cx: &mut Cx<'_>,
+        out: &mut Out<'_>,
+        id: &SessionId,
+        cause: ExpiryCause,
+        notify_cluster: bool,
+    ) -> Option<Option<UniqueId>> {
+        let session = self.sessions.get(id.as_modified_utf8())?;
+        let lane = session.lane;
+        let notify_cluster = notify_cluster && out.channel.member_count() > 0;
+        if notify_cluster && session.is_dirty() {
+            // If it cannot be sent it is of no use any more.
+            let _ = self.send_delta(cx, out, id);
+        }
+        self.remove(cx, id, cause, Origin::Local);
+        if !notify_cluster {
+            return Some(None);
+        }
+        Some(self.announce(cx, out, EventType::SessionExpired, lane, id, None))
+    }
+}
+
+/// An id that can be sent.
+fn checked(id: &SessionId) -> Result<&SessionId, SessionError> {
+    let len = id.as_modified_utf8().len();
+    if len > usize::from(u16::MAX) {
+        Err(SessionError::TooLong(len))
+    } else {
+        Ok(id)
+    }
+}
