@@ -139,7 +139,7 @@ impl FromStr for SendOptions {
         let names = text.trim_end_matches(|c| c == ',' || is_blank(c));
         let names = if text
             .get(names.len()..)
-            .is_some_and(|tail| tail.contains(','))
+            .is_some_and(|tail| tail.bytes().any(|byte| byte == b','))
         {
             names
         } else {
@@ -149,19 +149,23 @@ impl FromStr for SendOptions {
             return Ok(Self::NONE);
         }
         let mut options = Self::NONE;
-        let last = names.split(',').count().saturating_sub(1);
-        for (at, name) in names.split(',').enumerate() {
-            let name = if at == 0 {
-                name
-            } else {
-                name.trim_start_matches(is_blank)
+        let (mut rest, mut at) = (names, 0usize);
+        loop {
+            // `split` and `split_once` of `str` can panic as far as a compiler sees; this cannot.
+            let comma = rest.bytes().position(|byte| byte == b',');
+            let (name, more) = match comma.and_then(|comma| rest.split_at_checked(comma)) {
+                Some((name, more)) => (name.trim_end_matches(is_blank), more.strip_prefix(',')),
+                None => (rest, None),
             };
-            let name = if at == last {
-                name
-            } else {
-                name.trim_end_matches(is_blank)
+            let name = match at {
+                0 => name,
+                _ => name.trim_start_matches(is_blank),
             };
             options |= named(name).ok_or(ParseSendOptionsError { at })?;
+            match more {
+                Some(more) => (rest, at) = (more, at.saturating_add(1)),
+                None => break,
+            }
         }
         Ok(options)
     }
