@@ -25,6 +25,7 @@ mod life;
 mod links;
 mod listener;
 mod receive;
+pub mod rpc;
 mod send;
 mod stats;
 mod watch;

@@ -375,6 +375,26 @@ impl CustomData<'_> {
         Some(bytes)
     }
 
+    /// An `int` length and as many bytes of block data.
+    pub fn sized(&mut self) -> Option<Vec<u8>> {
+        let len = usize::try_from(self.i32()?).ok()?;
+        let mut bytes = Vec::new();
+        while bytes.len() < len {
+            if self.data.is_empty() {
+                let (Item::Block(block), rest) = self.items.split_first()? else {
+                    return None;
+                };
+                self.data = self.graph.block(*block);
+                self.items = rest;
+            }
+            let wanted = len.saturating_sub(bytes.len()).min(self.data.len());
+            let (now, later) = self.data.split_at_checked(wanted)?;
+            bytes.extend_from_slice(now);
+            self.data = later;
+        }
+        Some(bytes)
+    }
+
     /// An `int`.
     pub fn i32(&mut self) -> Option<i32> {
         self.bytes().map(i32::from_be_bytes)

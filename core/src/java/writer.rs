@@ -262,6 +262,17 @@ impl ObjectOutput {
         class
     }
 
+    /// A type code by itself.
+    pub(super) fn put_code(&mut self, code: u8) {
+        self.end_block();
+        self.out.put_u8(code);
+    }
+
+    /// What was begun takes the next handle.
+    pub(super) fn skip_handle(&mut self) {
+        self.shared.take_handle();
+    }
+
     fn refer(&mut self, handle: u32) {
         self.end_block();
         self.out.put_u8(code::REFERENCE);

@@ -9,3 +9,4 @@ mod exchange;
 mod members;
 mod net;
 mod retries;
+mod rpc;

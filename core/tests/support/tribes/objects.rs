@@ -4,23 +4,18 @@
 
 use std::sync::Arc;
 
+use folkmoot_core::channel::rpc::{RpcKind, RpcMessage, byte_message, read_byte_message};
 use folkmoot_core::java::{
     Boxed, ClassDescriptor, CustomData, FieldDescriptor, FieldValue, Graph, JavaBytes, JavaString,
     Limits, NodeId, Part, Slot,
 };
-use folkmoot_core::wire::MemberBlock;
+use folkmoot_core::wire::{MemberBlock, UniqueId};
 
 use super::{OK, members};
 use crate::support::json::Json;
 use crate::support::vector::{Vector, int};
 use crate::support::{Checked, Outcome, hex, same, same_bytes};
 
-const RPC: &str = "org.apache.catalina.tribes.group.RpcMessage";
-const RPC_UID: u64 = 0x712a_750f_f274_e509;
-const NO_REPLY: &str = "org.apache.catalina.tribes.group.RpcMessage$NoRpcChannelReply";
-const NO_REPLY_UID: u64 = 0x7bab_8fb3_6a4b_5ba6;
-const BYTE_MESSAGE: &str = "org.apache.catalina.tribes.ByteMessage";
-const BYTE_MESSAGE_UID: u64 = 0x7f57_970a_7bab_e10d;
 const MEMBER: &str = "org.apache.catalina.tribes.membership.MemberImpl";
 const MEMBER_UID: u64 = 0x8476_f37b_3295_3667;
 const STATIC_MEMBER: &str = "org.apache.catalina.tribes.membership.StaticMember";
@@ -66,70 +61,70 @@ pub(crate) fn member(vector: &Vector) -> Checked {
 
 /// `RpcMessage` with whatever message.
 pub(crate) fn rpc(vector: &Vector) -> Checked {
-    let head = RpcHead {
-        reply: vector.flag("reply")?,
-        uuid: vector.hex("uuid")?,
-        id: vector.bytes_or_pattern("rpcId")?,
-    };
-    let mut built = Graph::new();
-    let class = built.add_class(&external(RPC, RPC_UID, None));
+    let bytes = (vector.has("bytes") || vector.has("bytes_len"))
+        .then(|| vector.bytes_or_pattern("bytes"))
+        .transpose()?;
     let message = if vector.has("integer") {
-        Some(built.add_boxed(Boxed::Integer(vector.int("integer")? as i32)))
-    } else if vector.has("bytes") || vector.has("bytes_len") {
-        let bytes = sized(&vector.bytes_or_pattern("bytes")?);
-        let class = built.add_class(&external(BYTE_MESSAGE, BYTE_MESSAGE_UID, None));
-        Some(built.add_object(class, &[Part::Data(&bytes), Part::End]))
+        JavaBytes::from(vector.int("integer")? as i32)
+    } else if let Some(bytes) = &bytes {
+        byte_message(bytes)
     } else {
-        java_text(vector.field("message")?).map(|text| built.add_string(&text))
+        java_text(vector.field("message")?).map_or(JavaBytes::NULL, |text| JavaBytes::string(&text))
     };
-    let parts = [Part::Data(&head.encoded()), Part::Value(message), Part::End];
-    let rpc = built.add_object(class, &parts);
-    built.push(Some(rpc));
-    let built = built.encode();
-    vector.same_bytes(&built)?;
+    let built = RpcMessage {
+        kind: match vector.flag("reply")? {
+            true => RpcKind::Reply,
+            false => RpcKind::Request,
+        },
+        uuid: uuid(vector)?,
+        rpc_id: vector.bytes_or_pattern("rpcId")?.into(),
+        message,
+    };
+    let stream = built.encode().map_err(|error| error.to_string())?;
+    vector.same_bytes(&stream)?;
 
-    let (graph, root) = parse(vector.bytes_or(&built))?;
-    let (read, message) = rpc_parts(&graph, root)?;
-    same("reply", read.reply, head.reply)?;
-    same_bytes("uuid", &read.uuid, &head.uuid)?;
-    same_bytes("rpcId", &read.id, &head.id)?;
-    if vector.has("integer") {
-        let boxed = message.and_then(|node| graph.boxed(node));
-        same(
-            "integer",
-            boxed,
-            Some(Boxed::Integer(vector.int("integer")? as i32)),
-        )?;
-    } else if vector.has("bytes") || vector.has("bytes_len") {
-        let bytes = vector.bytes_or_pattern("bytes")?;
-        same_bytes("bytes", &byte_message(&graph, message)?, &bytes)?;
-    } else {
-        let text = message.and_then(|node| graph.text(node));
-        same("message", text, java_text(vector.field("message")?))?;
+    let read = read_rpc(vector.bytes_or(&stream))?;
+    same("kind", read.kind, built.kind)?;
+    same("uuid", read.uuid, built.uuid)?;
+    same_bytes("rpcId", &read.rpc_id, &built.rpc_id)?;
+    if let Some(bytes) = bytes {
+        let read = read_byte_message(&read.message, &Limits::DEFAULT);
+        return same_bytes("bytes", &read.ok_or("no ByteMessage")?, &bytes).and(OK);
     }
+    same("message", read.message, built.message)?;
     OK
 }
 
 /// `RpcMessage.NoRpcChannelReply`: uuid and id only.
 pub(crate) fn no_rpc_reply(vector: &Vector) -> Checked {
-    let (graph, root) = parse(vector.whole()?)?;
-    same(
-        "class",
-        graph.class_name(root).to_string_lossy().as_ref(),
-        NO_REPLY,
-    )?;
-    let mut data = custom(&graph, root, NO_REPLY)?;
-    same_bytes("uuid", &sized_data(&mut data)?, &vector.hex("uuid")?)?;
-    same_bytes("rpcId", &sized_data(&mut data)?, &vector.hex("rpcId")?)?;
-
-    let mut built = Graph::new();
-    let class = external(NO_REPLY, NO_REPLY_UID, Some(external(RPC, RPC_UID, None)));
-    let class = built.add_class(&class);
-    let data = [sized(&vector.hex("uuid")?), sized(&vector.hex("rpcId")?)].concat();
-    let reply = built.add_object(class, &[Part::Data(&data), Part::End]);
-    built.push(Some(reply));
-    vector.same_bytes(&built.encode())?;
+    let request = RpcMessage {
+        kind: RpcKind::Request,
+        uuid: uuid(vector)?,
+        rpc_id: vector.hex("rpcId")?.into(),
+        message: JavaBytes::NULL,
+    };
+    let built = request.no_channel_reply().ok_or("no answer to a request")?;
+    same("read", read_rpc(vector.whole()?)?, built.clone())?;
+    let stream = built.encode().map_err(|error| error.to_string())?;
+    vector.same_bytes(&stream)?;
     OK
+}
+
+fn uuid(vector: &Vector) -> Result<UniqueId, String> {
+    let uuid: [u8; 16] = vector
+        .hex("uuid")?
+        .try_into()
+        .map_err(|_| "a uuid of another length")?;
+    Ok(UniqueId(uuid))
+}
+
+/// Reads an RPC message, which must be written again as it was.
+fn read_rpc(stream: &[u8]) -> Result<RpcMessage, String> {
+    same("is an RPC message", RpcMessage::is_rpc(stream), true)?;
+    let read = RpcMessage::read(stream, &Limits::DEFAULT).map_err(|error| error.to_string())?;
+    let written = read.encode().map_err(|error| error.to_string())?;
+    same_bytes("stream written again", &written, stream)?;
+    Ok(read)
 }
 
 /// A `String` alone.
@@ -197,12 +192,12 @@ pub(crate) fn map_message(vector: &Vector) -> Checked {
 
 /// The reply to MSG_STATE: an RPC message, a map message in it, a list of map messages in that.
 pub(crate) fn map_state_reply(vector: &Vector) -> Checked {
-    let (graph, root) = parse(vector.whole()?)?;
-    let (head, message) = rpc_parts(&graph, root)?;
-    same("reply", head.reply, vector.flag("reply")?)?;
-    same_bytes("uuid", &head.uuid, &vector.hex("uuid")?)?;
-    same_bytes("rpcId", &head.id, &vector.hex("rpcId")?)?;
-    let message = MapMessage::read(&graph, message.ok_or("an RPC message without message")?)?;
+    let reply = read_rpc(vector.whole()?)?;
+    same("reply", reply.kind == RpcKind::Reply, vector.flag("reply")?)?;
+    same("uuid", reply.uuid, uuid(vector)?)?;
+    same_bytes("rpcId", &reply.rpc_id, &vector.hex("rpcId")?)?;
+    let (graph, root) = parse(reply.message.as_bytes())?;
+    let message = MapMessage::read(&graph, root)?;
     same("msgtype", i64::from(message.kind), vector.int("msgtype")?)?;
 
     let value = message.value.as_deref().ok_or("there is no value")?;
@@ -280,22 +275,19 @@ pub(crate) fn trace(vector: &Vector) -> Checked {
 
 /// A message of a map in the words of a trace.
 fn told(stream: &[u8]) -> Result<String, String> {
-    let (graph, root) = parse(stream)?;
-    let (mut told, message) = if graph.class_name(root).to_string_lossy() == RPC {
-        let (head, message) = rpc_parts(&graph, root)?;
-        let what = if head.reply {
-            "rpc-reply "
-        } else {
-            "rpc-request "
+    let (mut told, stream) = if RpcMessage::is_rpc(stream) {
+        let rpc = read_rpc(stream)?;
+        let what = match rpc.kind {
+            RpcKind::Request => "rpc-request ",
+            RpcKind::Reply => "rpc-reply ",
+            RpcKind::NoChannel => "no-rpc-channel ",
         };
-        (
-            what.to_owned(),
-            message.ok_or("an RPC message without message")?,
-        )
+        (what.to_owned(), rpc.message.bytes().clone())
     } else {
-        (String::new(), root)
+        (String::new(), stream.to_vec().into())
     };
-    let message = MapMessage::read(&graph, message)?;
+    let (graph, root) = parse(&stream)?;
+    let message = MapMessage::read(&graph, root)?;
     told += "MSG_";
     told += message.name();
     if let Some(key) = string_in(message.key.as_deref())? {
@@ -348,64 +340,16 @@ fn custom<'g>(graph: &'g Graph, node: NodeId, class: &str) -> Result<CustomData<
     })
 }
 
-/// An `int` length and as many bytes.
-fn sized_data(data: &mut CustomData<'_>) -> Result<Vec<u8>, String> {
-    let len = data.i32().ok_or("no length")?;
-    let bytes = (0..len)
-        .map(|_| data.bytes::<1>().map(|[byte]| byte))
-        .collect::<Option<_>>();
-    bytes.ok_or_else(|| "too few bytes".to_owned())
-}
-
 fn sized(bytes: &[u8]) -> Vec<u8> {
     [&(bytes.len() as i32).to_be_bytes(), bytes].concat()
-}
-
-/// What stands before the message in an `RpcMessage`.
-struct RpcHead {
-    reply: bool,
-    uuid: Vec<u8>,
-    id: Vec<u8>,
-}
-
-impl RpcHead {
-    fn encoded(&self) -> Vec<u8> {
-        [
-            &[u8::from(self.reply)],
-            &sized(&self.uuid)[..],
-            &sized(&self.id),
-        ]
-        .concat()
-    }
-}
-
-fn rpc_parts(graph: &Graph, root: NodeId) -> Result<(RpcHead, Slot), String> {
-    let mut data = custom(graph, root, RPC)?;
-    let [reply] = data.bytes().ok_or("no reply flag")?;
-    let (uuid, id) = (sized_data(&mut data)?, sized_data(&mut data)?);
-    let message = data.slot().ok_or("no message")?;
-    Ok((
-        RpcHead {
-            reply: reply != 0,
-            uuid,
-            id,
-        },
-        message,
-    ))
-}
-
-fn byte_message(graph: &Graph, message: Slot) -> Result<Vec<u8>, String> {
-    sized_data(&mut custom(
-        graph,
-        message.ok_or("no message")?,
-        BYTE_MESSAGE,
-    )?)
 }
 
 /// The block inside a `MemberImpl` or `StaticMember`, which must be read and written again as it was.
 fn member_block(graph: &Graph, node: NodeId) -> Result<Vec<u8>, String> {
     let class = graph.class_name(node);
-    let block = sized_data(&mut custom(graph, node, &class.to_string_lossy())?)?;
+    let block = custom(graph, node, &class.to_string_lossy())?
+        .sized()
+        .ok_or("no block")?;
     super::messages::same_block(&block)?;
     Ok(block)
 }
