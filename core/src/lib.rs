@@ -35,6 +35,10 @@ pub mod engine;
 pub mod java;
 #[cfg(feature = "alloc")]
 pub mod membership;
+#[cfg(feature = "plant")]
+pub mod plant;
+#[cfg(all(feature = "alloc", not(feature = "plant")))]
+mod plant;
 pub mod rng;
 #[cfg(feature = "alloc")]
 pub mod session;

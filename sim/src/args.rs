@@ -20,6 +20,9 @@ folkmoot-sim: simulated clusters, one seed a run
   folkmoot-sim explore --seeds A..B [options]
       Runs the seeds and prints what they reached: faults, messages, outcomes. What stands at 0, or not at all, is a
       blind spot.
+  folkmoot-sim canary [--seeds A..B] [--plant NAME] [--json]
+      Plants one error after another (or that one) in the machines and prints which run shows it, by which rule. Exits
+      with 0 only if every one is found, by a run that holds without it. Builds itself anew for that if need be.
   folkmoot-sim bench
       Prints events a second and how much faster than real time it simulates.
 
@@ -27,6 +30,7 @@ options
   --mode all|group|session   what the nodes are: bare channels, clusters with sessions, or first one, then the other
   --nodes N          so many nodes (1 to 200) instead of a number drawn from the seed
   --seconds S        so many seconds of virtual time with faults instead of a time drawn from the seed
+  --plant NAME       with that error planted in the machines, in a build with the feature `plant`
   --keep P,P-P,…     only the faults and works at these places of the plan
 ";
 
@@ -49,6 +53,11 @@ pub(crate) enum Command {
         common: Common,
     },
     Bench,
+    Canary {
+        seeds: Option<RangeInclusive<u64>>,
+        only: Option<String>,
+        json: bool,
+    },
     Replay {
         seed: u64,
         lines: usize,
@@ -84,6 +93,7 @@ impl Command {
             words: String::new(),
         };
         let (mut seeds, mut seed, mut shard, mut json) = (None, None, (0, 1), false);
+        let mut plant = None;
         let (mut lines, mut tries) = (usize::MAX, 2000);
         while let Some(word) = words.next() {
             if word == "--json" {
@@ -120,14 +130,23 @@ impl Command {
                     common.plan.nodes = Some(nodes as u16);
                 }
                 "--seconds" => common.plan.safety = Some(Duration::from_secs(number()?)),
+                "--plant" => plant = Some(value.clone()),
                 "--keep" => common.plan.keep = Some(parse_places(value)?),
                 _ => return Err(format!("{word} is no option")),
             }
-            if ["--nodes", "--seconds", "--keep"].contains(&word.as_str()) {
+            if ["--nodes", "--seconds", "--keep", "--plant"].contains(&word.as_str()) {
                 common.words.push_str(&format!(" {word} {value}"));
             }
         }
+        if let Some(name) = plant.as_deref().filter(|_| command != "canary") {
+            crate::planted::plant(name)?;
+        }
         match command.as_str() {
+            "canary" => Ok(Self::Canary {
+                seeds,
+                only: plant,
+                json,
+            }),
             "run" => {
                 let seeds = seeds.ok_or("run needs --seeds A..B")?;
                 #[rustfmt::skip]

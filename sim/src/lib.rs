@@ -7,6 +7,8 @@
 mod agenda;
 pub mod bench;
 mod bytes;
+#[cfg(feature = "plant")]
+pub mod canary;
 mod clock;
 mod connection;
 mod datagram;
@@ -33,7 +35,7 @@ pub use link::{Cut, NetworkConfig};
 pub use machine::{Boot, Machine, NodeId, Violation};
 pub use plan::{Item, Plan, PlanOptions, What};
 pub use rng::{Ppm, SimRng};
-pub use run::{Mode, Report, run};
+pub use run::{MODES, Mode, Report, run, run_mode};
 pub use shrink::{Shrunk, shrink};
 pub use trace::{Trace, TraceEvent, TraceKind};
 pub use world::{Crash, Identity, NodeState, World, WorldStats};

@@ -1,6 +1,7 @@
 //! Seeds in, verdicts out.
 
 mod args;
+mod planted;
 mod show;
 
 use std::ops::RangeInclusive;
@@ -9,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use folkmoot_sim::group::GroupMode;
 use folkmoot_sim::sessions::SessionMode;
-use folkmoot_sim::{Mode, Plan, PlanOptions, Report, bench, run, shrink};
+use folkmoot_sim::{MODES, Mode, Plan, PlanOptions, Report, bench, run_mode, shrink};
 
 use args::{Command, Common, Modes, USAGE};
 
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
             tries,
             common,
         }) => shrink_seed(seed, tries, &common),
+        Ok(Command::Canary { seeds, only, json }) => planted::canary(seeds, only.as_deref(), json),
         Ok(Command::Bench) => {
             show::measured(&bench::three_channels(Duration::from_secs(20)));
             show::measured(&bench::five_clusters(Duration::from_secs(120)));
@@ -56,11 +58,7 @@ fn main() -> ExitCode {
 /// Runs a seed in a mode.
 fn run_one(mode: &str, seed: u64, options: &PlanOptions, keep_trace: usize) -> Report {
     let plan = Plan::draw(seed, options);
-    match mode {
-        GroupMode::NAME => run::<GroupMode>(&plan, keep_trace),
-        SessionMode::NAME => run::<SessionMode>(&plan, keep_trace),
-        _ => unreachable!("modes are checked when they are parsed"),
-    }
+    run_mode(mode, &plan, keep_trace)
 }
 
 fn run_seeds(seeds: Vec<u64>, json: bool, common: &Common) -> ExitCode {
@@ -167,7 +165,7 @@ fn replay(seed: u64, lines: usize, common: &Common) -> ExitCode {
 impl Modes {
     const fn names(&self) -> &'static [&'static str] {
         match self {
-            Self::All => &[GroupMode::NAME, SessionMode::NAME],
+            Self::All => &MODES,
             Self::Group => &[GroupMode::NAME],
             Self::Session => &[SessionMode::NAME],
         }

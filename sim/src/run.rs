@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
+use crate::group::GroupMode;
 use crate::link::NetworkConfig;
 use crate::machine::{Machine, Violation};
 use crate::plan::{Plan, What};
+use crate::sessions::SessionMode;
 use crate::trace::TraceEvent;
 use crate::world::{Crash, Identity, NodeState, World, WorldStats};
 
@@ -79,6 +81,21 @@ impl Report {
     /// Whether every rule held.
     pub fn held(&self) -> bool {
         self.violations.is_empty()
+    }
+}
+
+/// The names of all modes.
+pub const MODES: [&str; 2] = [GroupMode::NAME, SessionMode::NAME];
+
+/// Runs a plan in the mode of that name.
+///
+/// # Panics
+/// If there is no such mode.
+pub fn run_mode(mode: &str, plan: &Plan, keep_trace: usize) -> Report {
+    match mode {
+        GroupMode::NAME => run::<GroupMode>(plan, keep_trace),
+        SessionMode::NAME => run::<SessionMode>(plan, keep_trace),
+        _ => panic!("there is no mode {mode}"),
     }
 }
 

@@ -160,6 +160,21 @@ pub(crate) fn json(report: &Report) -> serde_json::Value {
     })
 }
 
+#[cfg(feature = "plant")]
+pub(crate) fn finding(finding: &folkmoot_sim::canary::Finding) -> serde_json::Value {
+    let found = finding.found.as_ref();
+    json!({
+        "planted": finding.bug.name(),
+        "what": finding.bug.what(),
+        "found": found.is_some(),
+        "rule": found.map(|found| found.rule),
+        "mode": found.map(|found| found.mode),
+        "seed": found.map(|found| found.seed),
+        "seeds": found.map(|found| found.seeds),
+        "unfit": finding.unfit,
+    })
+}
+
 /// The story and the trace, in order of time.
 pub(crate) fn trace(report: &Report, lines: usize) {
     let mut all: Vec<(u64, String)> = Vec::new();

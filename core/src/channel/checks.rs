@@ -10,6 +10,7 @@ use super::life::{Phase, Timers};
 use super::{Channel, ChannelEvent, MemberIndex, MembershipConfig, News, count};
 use crate::engine::{ConnId, Output};
 use crate::membership::table::{Check, Stage, Suspicion};
+use crate::plant::{Bug, planted};
 use crate::time::Instant;
 use crate::transport::conns::Conn;
 use crate::wire::{Control, SendOptions};
@@ -255,6 +256,7 @@ impl Channel {
                 )
             });
         match rival {
+            _ if planted(Bug::GhostKept) => {}
             Some((rival, true)) => self.gone(now, rival),
             Some((_, false)) => {
                 self.want_check(now, member, now + patience / 2);

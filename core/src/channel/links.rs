@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use super::life::Timers;
 use super::{BadInput, Channel, ChannelEvent, FaultCause, MemberIndex, count, push_event};
 use crate::engine::{CloseReason, ConnId, Output};
+use crate::plant::{Bug, planted};
 use crate::time::Instant;
 use crate::transport::conns::Conn;
 use crate::transport::lane::{Frame, Link, Reply, ReplyError, scaled};
@@ -46,6 +47,9 @@ impl Channel {
             Some(Conn::Receiver(_)) => self.answers_written(now, conn, len),
             Some(Conn::Probe { frame, sent, .. }) => {
                 *sent = sent.saturating_add(len).min(frame.len());
+                if planted(Bug::ConnectionLeaked) {
+                    return;
+                }
                 if *sent == frame.len() && !frame.is_empty() {
                     self.conns.remove(conn, Vec::new());
                     self.outputs.push_back(Output::Close { conn });
@@ -159,6 +163,10 @@ impl Channel {
             }
             if let Some((id, faulty)) = sends.settle(frame.send, fault.map(|cause| (member, cause)))
             {
+                if planted(Bug::SettledTwice) {
+                    let faulty = faulty.clone();
+                    push_event(events, stats, events_max, ChannelEvent::Sent { id, faulty });
+                }
                 push_event(events, stats, events_max, ChannelEvent::Sent { id, faulty });
             }
             true
@@ -388,13 +396,17 @@ impl Channel {
             }
         }
         self.lost(member, lost, cause);
+        if planted(Bug::QueueLeaked) {
+            released = 0;
+        }
         self.released(now, member, released);
     }
 
     /// Somebody waits for `frame` in vain.
     fn fault(&mut self, frame: Frame, member: MemberIndex, cause: FaultCause) {
         count(&mut self.stats.faults);
-        if let Some((id, faulty)) = self.sends.settle(frame.send, Some((member, cause))) {
+        let fault = (!planted(Bug::FaultUnsaid)).then_some((member, cause));
+        if let Some((id, faulty)) = self.sends.settle(frame.send, fault) {
             self.event(ChannelEvent::Sent { id, faulty });
         }
     }

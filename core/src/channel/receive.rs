@@ -11,6 +11,7 @@ use super::{
     BadInput, Channel, ChannelListener, Inbound, MemberIndex, MembershipConfig, Verdict, count,
 };
 use crate::engine::{ConnId, Output, Target};
+use crate::plant::{Bug, planted};
 use crate::time::Instant;
 use crate::transport::conns::Conn;
 use crate::transport::lane::scaled;
@@ -173,7 +174,11 @@ impl Channel {
                 Deframed::Frame { data, consumed } => {
                     self.stats.bytes_received =
                         self.stats.bytes_received.wrapping_add(consumed as u64);
-                    self.message(now, receiver, data, listener)?;
+                    if planted(Bug::SplitFrameDropped) && data.len() > 200 {
+                        receiver.push_ack(now, &ACK_FRAME);
+                    } else {
+                        self.message(now, receiver, data, listener)?;
+                    }
                     receiver.gathered(buffer);
                 }
             }
@@ -218,6 +223,12 @@ impl Channel {
             self.supersede(receiver.number, sender)?;
         }
         let policy = message.options.ack_policy();
+        if planted(Bug::AckLost) && message.unique_id.last().is_some_and(|byte| byte % 16 == 0) {
+            if let Some(sender) = &receiver.sender {
+                self.deliver(now, sender, &message, listener);
+            }
+            return Ok(());
+        }
         if policy == AckPolicy::OnReceipt {
             receiver.push_ack(now, &ACK_FRAME);
             count(&mut self.stats.acks_sent);
@@ -230,6 +241,7 @@ impl Channel {
             count(&mut self.stats.acks_sent);
             match verdict {
                 Verdict::Processed => receiver.push_ack(now, &ACK_FRAME),
+                Verdict::Failed if planted(Bug::AckEarly) => receiver.push_ack(now, &ACK_FRAME),
                 Verdict::Failed => {
                     count(&mut self.stats.fail_acks_sent);
                     receiver.push_ack(now, &FAIL_ACK_FRAME);
@@ -245,7 +257,7 @@ impl Channel {
         let ours = self.config.sender.pipelining;
         let entry = sender.and_then(|index| self.members.get_mut(index));
         if let Some(entry) = entry.filter(|entry| ours && entry.ours) {
-            if number < entry.newest_receiver {
+            if number < entry.newest_receiver && !planted(Bug::LateFramesTaken) {
                 return Err(BadInput::Superseded);
             }
             entry.newest_receiver = number;

@@ -10,6 +10,7 @@ use super::life::{Phase, Timers};
 use super::{Channel, MemberIndex, SendOptions, UniqueId, count};
 use crate::engine::{Output, Target};
 use crate::membership::table::{Entry, Style};
+use crate::plant::{Bug, planted};
 use crate::time::Instant;
 use crate::transport::conns::Conn;
 use crate::transport::lane::{self, Link};
@@ -277,6 +278,9 @@ impl Channel {
         match to {
             To::All => targets.extend(self.members.verified().map(|entry| entry.index)),
             To::Member(member) => targets.push(member),
+            To::Members(_) if planted(Bug::WrongDestination) => {
+                targets.extend(self.members.verified().map(|entry| entry.index));
+            }
             To::Members(members) => {
                 for member in members {
                     if !targets.contains(member) {
@@ -293,7 +297,8 @@ impl Channel {
                 return Err(SendError::NoSuchMember(*target));
             };
             let wanted = entry.queued.saturating_add(frame_len);
-            if entry.queued > 0 && wanted > self.config.limits.queue_bytes_max {
+            let full = entry.queued > 0 && wanted > self.config.limits.queue_bytes_max;
+            if full && !planted(Bug::QueueBoundIgnored) {
                 entry.was_full = true;
                 count(&mut self.stats.queue_full);
                 return Err(SendError::QueueFull(*target));
@@ -337,7 +342,11 @@ impl Channel {
             return;
         };
         let connections = self.config.sender.connections_per_member;
-        let (number, ack) = choose_lane(entry, order, wanted, connections);
+        let (mut number, ack) = choose_lane(entry, order, wanted, connections);
+        if planted(Bug::ResendReorders) && entry.lanes.first().is_some_and(|lane| lane.attempts > 0)
+        {
+            number = 1;
+        }
         let pipelined = entry.style == Style::Pipelined;
         while entry.lanes.len() <= number {
             let first = entry.lanes.is_empty();
@@ -403,7 +412,9 @@ impl Channel {
             return;
         };
         let sender = &self.config.sender;
-        if let Some(deadline) = lane.deadline(sender.timeout, sender.floor_bytes_per_second) {
+        if let Some(deadline) = lane.deadline(sender.timeout, sender.floor_bytes_per_second)
+            && !(planted(Bug::TimerLost) && lane.attempts > 0)
+        {
             Timers::not_after(&mut self.timers.lanes, deadline);
         }
         match lane.link {

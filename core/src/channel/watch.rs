@@ -10,6 +10,7 @@ use super::life::Phase;
 use super::{Channel, FaultCause, Member, MemberIndex, MembershipConfig, count, is_ours};
 use crate::engine::Output;
 use crate::membership::table::{Check, Entry, Stage, Style};
+use crate::plant::{Bug, planted};
 use crate::time::Instant;
 use crate::wire::MemberBlock;
 
@@ -34,6 +35,9 @@ impl Channel {
         count(&mut self.stats.heartbeats_received);
         let known = self.members.find(block.host, block.port, &block.unique_id);
         if block.is_shutdown() {
+            if planted(Bug::ShutdownIgnored) {
+                return;
+            }
             if let Some(member) = known {
                 self.gone(now, member);
             }
@@ -100,6 +104,9 @@ impl Channel {
         }
         for member in forgotten {
             self.forget(member);
+        }
+        if planted(Bug::SilenceIgnored) {
+            silent.clear();
         }
         for member in silent {
             if self.config.failure_detector.enabled {
@@ -266,7 +273,7 @@ impl Channel {
         let Some(entry) = member.and_then(|member| self.members.get(member)) else {
             return;
         };
-        if !entry.fixed {
+        if !entry.fixed || planted(Bug::ShutdownIgnored) {
             return;
         }
         let known = entry.member.clone();

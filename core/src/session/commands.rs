@@ -7,6 +7,7 @@ use super::{
 use crate::channel::{SendError, UniqueId};
 use crate::cluster::{AttributeChange, ClusterEvent, ExpiryCause, Origin};
 use crate::java::{JavaBytes, JavaString};
+use crate::plant::{Bug, planted};
 use crate::rng::Rng;
 
 impl DeltaManager {
@@ -183,6 +184,9 @@ impl DeltaManager {
             return Err(SessionError::TooLong(new.as_modified_utf8().len()));
         };
         self.rename(cx, old, &new, Origin::Local);
+        if planted(Bug::IdChangeUnsaid) {
+            return Ok(new);
+        }
         self.announce(
             cx,
             out,
@@ -246,7 +250,7 @@ impl DeltaManager {
             let _ = self.send_delta(cx, out, id);
         }
         self.remove(cx, id, cause, Origin::Local);
-        if !notify_cluster {
+        if !notify_cluster || planted(Bug::EndUnsaid) {
             return Some(None);
         }
         Some(self.announce(cx, out, EventType::SessionExpired, lane, id, None))

@@ -30,6 +30,9 @@ pub struct DeltaManager {
     pub(crate) donors: Donors,
     pub(crate) stats: ManagerStats,
     pub(crate) expiry: super::expiry::Expiry,
+    /// The last delta that was applied, to be applied again.
+    #[cfg(feature = "plant")]
+    pub(crate) last_delta: Option<super::held::Held>,
 }
 
 /// What can be looked at.
@@ -107,6 +110,8 @@ impl DeltaManager {
             donors: Donors::default(),
             stats: ManagerStats::default(),
             expiry: super::expiry::Expiry::default(),
+            #[cfg(feature = "plant")]
+            last_delta: None,
             config,
         }
     }

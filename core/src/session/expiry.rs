@@ -3,6 +3,7 @@
 use super::SessionId;
 use super::{Cx, DeltaManager, Out};
 use crate::cluster::ExpiryCause;
+use crate::plant::{Bug, planted};
 
 /// How far the look for timed-out sessions is.
 #[derive(Debug, Default)]
@@ -50,6 +51,9 @@ impl DeltaManager {
     pub(crate) fn background_process(&mut self, cx: &Cx<'_>) {
         self.departed.forget_old(cx.now);
         self.expiry.runs = self.expiry.runs.saturating_add(1);
+        if planted(Bug::ExpiryTimerLost) {
+            return;
+        }
         if self.expiry.runs >= self.config.process_expires_frequency {
             self.expiry.runs = 0;
             self.expiry.cursor.get_or_insert(0);

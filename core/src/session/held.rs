@@ -58,6 +58,13 @@ impl HeldQueue {
         self.messages.push_back(message);
     }
 
+    /// The wrong end of the queue; see [`Bug::DeltaOutOfOrder`](crate::plant::Bug::DeltaOutOfOrder).
+    pub(crate) fn pop_newest(&mut self) -> Option<Held> {
+        let message = self.messages.pop_back()?;
+        self.bytes = self.bytes.saturating_sub(message.cost());
+        Some(message)
+    }
+
     pub(crate) fn pop(&mut self) -> Option<Held> {
         let message = self.messages.pop_front()?;
         self.bytes = self.bytes.saturating_sub(message.cost());

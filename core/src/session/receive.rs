@@ -10,6 +10,7 @@ use super::{Cx, DeltaManager, DeltaRequest, DeltaSession, EventType, SessionId, 
 use crate::channel::MemberIndex;
 use crate::cluster::{AttributeChange, ClusterEvent, ExpiryCause, Origin, Refusal};
 use crate::java::{JavaError, JavaString};
+use crate::plant::{Bug, planted};
 
 /// A message on its way to being applied.
 #[derive(Clone, Copy)]
@@ -101,7 +102,8 @@ impl DeltaManager {
             return;
         }
         let renamed = matches!(self.departed.get(about.id), Some(Departure::Renamed(_)));
-        if renamed || self.departed.expired_since(about.id, about.timestamp_ms) {
+        let expired = self.departed.expired_since(about.id, about.timestamp_ms);
+        if renamed || (expired && !planted(Bug::ExpiredRevived)) {
             self.stats.late_dropped = self.stats.late_dropped.wrapping_add(1);
             return;
         }
@@ -181,6 +183,9 @@ impl DeltaManager {
                 self.stats.merged = self.stats.merged.wrapping_add(1);
                 continue;
             }
+            if planted(Bug::RemovalLost) && action.value.is_none() {
+                continue;
+            }
             let name = tell.then(|| action.name.clone());
             let change = match session.apply(action) {
                 Applied::Added => AttributeChange::Added,
@@ -203,8 +208,18 @@ impl DeltaManager {
                 });
             }
         }
-        session.primary = false;
+        session.primary &= planted(Bug::TwoPrimaries);
         session.end_access(cx.now, cx.unix_ms, at_start);
+        #[cfg(feature = "plant")]
+        if planted(Bug::DeltaTwice) {
+            match self.last_delta.take() {
+                Some(before) if before.id.as_modified_utf8() == about.id => {
+                    self.apply_held(cx, &before);
+                    self.last_delta = None;
+                }
+                _ => self.last_delta = about.to_held(),
+            }
+        }
     }
 
     fn id_changed(&mut self, cx: &mut Cx<'_>, about: About<'_>) {
@@ -257,6 +272,9 @@ impl DeltaManager {
             self.stats.late_dropped = self.stats.late_dropped.wrapping_add(1);
             return;
         }
+        if planted(Bug::EarlyDropped) {
+            return;
+        }
         let Some(held) = about.to_held() else {
             return self.refuse(cx, about.from, Refusal::BadSessionId(about.kind));
         };
@@ -285,6 +303,9 @@ impl DeltaManager {
         waiting
             .make_contiguous()
             .sort_by_key(|(_, held)| order(held));
+        if planted(Bug::DeltaOutOfOrder) {
+            waiting.make_contiguous().reverse();
+        }
         for (_, held) in waiting {
             self.stats.early_applied = self.stats.early_applied.wrapping_add(1);
             self.apply(cx, About::of_held(&held));

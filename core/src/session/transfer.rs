@@ -12,6 +12,7 @@ use super::{
 use crate::channel::{Channel, Lane, MemberIndex, SendOptions, To};
 use crate::cluster::{ClusterEvent, Origin};
 use crate::java::JavaError;
+use crate::plant::{Bug, planted};
 use crate::time::Instant;
 
 /// Where a manager is between start and service.
@@ -234,10 +235,17 @@ impl DeltaManager {
         } = self.join.phase
         {
             for _ in 0..BUDGET {
-                let Some(held) = self.held.pop() else {
+                let next = match planted(Bug::DeltaOutOfOrder) {
+                    true => self.held.pop_newest(),
+                    false => self.held.pop(),
+                };
+                let Some(held) = next else {
                     self.finish_transfer(cx, result, from);
                     break;
                 };
+                if planted(Bug::HeldDropped) {
+                    continue;
+                }
                 if self.is_contained(&held, from, snapshot_ms) {
                     self.stats.contained_dropped = self.stats.contained_dropped.wrapping_add(1);
                 } else {
@@ -349,7 +357,10 @@ impl DeltaManager {
         }
         match read {
             Err(error) => self.unreadable(cx, from, EventType::AllSessionData, error),
-            Ok(records) => {
+            Ok(mut records) => {
+                if planted(Bug::HalfTransfer) {
+                    records.truncate(records.len().div_ceil(2));
+                }
                 self.join.sessions = self.join.sessions.saturating_add(records.len());
                 for record in records {
                     self.merge(cx, record);
@@ -376,7 +387,8 @@ impl DeltaManager {
         let text = id.as_modified_utf8();
         let gone = match self.departed.get(text) {
             // The donor has missed the change of id: an id given up must not open the session again.
-            Some(Departure::Renamed(_)) => true,
+            Some(Departure::Renamed(_)) => !planted(Bug::RenamedRevived),
+            _ if planted(Bug::ExpiredRevived) => false,
             _ => self
                 .departed
                 .expired_since(text, record.head.creation_time_ms),

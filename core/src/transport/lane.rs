@@ -12,6 +12,7 @@ use bytes::Bytes;
 use super::bytequeue::{ByteQueue, ChunkPool};
 use super::sends::SendKey;
 use crate::engine::{ConnId, Gather};
+use crate::plant::{Bug, planted};
 use crate::time::Instant;
 use crate::wire::{ACK_FRAME, Acknowledgement, DecodeError, Deframed, deframe, read_ack};
 
@@ -309,6 +310,12 @@ impl Lane {
         match self.frames.front() {
             Some(head) if head.ack && head.end <= self.bytes.sent() => {}
             _ => return Err(ReplyError::Unexpected),
+        }
+        if planted(Bug::AckOfAnother)
+            && let Some([first, second, ..]) = self.frames.make_contiguous().get_mut(..2)
+            && second.ack
+        {
+            core::mem::swap(&mut first.send, &mut second.send);
         }
         self.progress_at = now;
         let failed = answer == Acknowledgement::FailAck;
