@@ -14,17 +14,19 @@ use folkmoot_core::time::Instant;
 use mio::{Poll, Waker};
 
 use crate::bind::{Bound, Clock};
+use crate::drive::Watch;
 use crate::driver;
 use crate::error::BindError;
-use crate::sockets::{Sockets, WAKER};
+use crate::sockets::Sockets;
 use crate::state::{State, Turn};
 use crate::stats::DriverStats;
+use crate::watch::{Readiness, WAKER};
 
 /// What the driver thread and all handles share.
-pub(crate) struct Shared<E> {
+pub struct Shared<E> {
     state: Mutex<State<E>>,
     changed: Condvar,
-    waker: Waker,
+    wake: Box<dyn Fn() -> io::Result<()> + Send + Sync>,
     clock: Clock,
     /// Called without the lock after each piece of work.
     after: Box<dyn Fn() + Send + Sync>,
@@ -47,9 +49,21 @@ impl Drop for Inside {
 }
 
 /// The lock, held.
-pub(crate) struct Locked<'a, E> {
+pub struct Locked<'a, E> {
     state: MutexGuard<'a, State<E>>,
     inside: Inside,
+}
+
+impl<E> fmt::Debug for Locked<'_, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Locked").finish_non_exhaustive()
+    }
+}
+
+impl<E> fmt::Debug for Shared<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").finish_non_exhaustive()
+    }
 }
 
 impl<E> Deref for Locked<'_, E> {
@@ -76,7 +90,10 @@ impl<E> Shared<E> {
     }
 
     /// Takes the lock.
-    pub(crate) fn lock(&self) -> Locked<'_, E> {
+    ///
+    /// # Panics
+    /// If this thread has it already.
+    pub fn lock(&self) -> Locked<'_, E> {
         self.assert_outside();
         let here = std::ptr::from_ref(self).addr();
         // A command that panicked has unwound out of its own code; the engine does not panic, so what the
@@ -96,19 +113,20 @@ impl<E> Shared<E> {
         state
     }
 
-    pub(crate) fn now(&self) -> Instant {
+    /// The driver's time.
+    pub fn now(&self) -> Instant {
         self.clock.now()
     }
 
     /// Tells those who wait for a change to look.
-    pub(crate) fn notify(&self, state: &State<E>) {
+    pub fn notify(&self, state: &State<E>) {
         if state.watchers > 0 {
             self.changed.notify_all();
         }
     }
 
     /// The lock has been released: those whose outcomes the turn has noted can be woken, and will find it free.
-    pub(crate) fn released(&self) {
+    pub fn released(&self) {
         (self.after)();
     }
 
@@ -125,7 +143,7 @@ impl<E> Shared<E> {
     }
 
     fn wake(&self) {
-        if let Err(error) = self.waker.wake() {
+        if let Err(error) = (self.wake)() {
             tracing::error!(%error, "cannot wake the driver thread");
         }
     }
@@ -217,16 +235,39 @@ impl Bound {
             .try_clone()
             .map_err(os("share the readiness queue"))?;
         let waker = Waker::new(poll.registry(), WAKER).map_err(os("open a waker"))?;
-        let clock = self.clock;
-        let addr = self.receiver_addr;
-        let sockets = Sockets::new(self, registry).map_err(os("watch the sockets"))?;
-        let turn: Turn<E> = Box::new(turn);
+        Handle::launch(
+            self,
+            engine,
+            Box::new(turn),
+            Box::new(after),
+            Box::new(Readiness(registry)),
+            Box::new(move || waker.wake()),
+            move |shared| driver::run(shared, poll),
+        )
+    }
+}
+
+impl<E: Engine + Send + 'static> Handle<E> {
+    /// See [`drive::launch`](crate::drive::launch).
+    pub(crate) fn launch(
+        bound: Bound,
+        engine: E,
+        turn: Turn<E>,
+        after: Box<dyn Fn() + Send + Sync>,
+        watch: Box<dyn Watch>,
+        wake: Box<dyn Fn() -> io::Result<()> + Send + Sync>,
+        run: impl FnOnce(&Shared<E>) + Send + 'static,
+    ) -> Result<Self, BindError> {
+        let os = |step: &'static str| move |source: io::Error| BindError::Os { step, source };
+        let clock = bound.clock;
+        let addr = bound.receiver_addr;
+        let sockets = Sockets::new(bound, watch).map_err(os("watch the sockets"))?;
         let shared = Arc::new(Shared {
             state: Mutex::new(State::new(engine, sockets, turn)),
             changed: Condvar::new(),
-            waker,
+            wake,
             clock,
-            after: Box::new(after),
+            after,
             callers: AtomicU32::new(0),
         });
         let thread = std::thread::Builder::new()
@@ -235,7 +276,7 @@ impl Bound {
                 let shared = Arc::clone(&shared);
                 move || {
                     let ended = Ended(&shared);
-                    driver::run(ended.0, poll);
+                    run(ended.0);
                 }
             })
             .map_err(os("start the driver thread"))?;
@@ -243,7 +284,7 @@ impl Bound {
             shared,
             thread: Mutex::new(Some(thread)),
         };
-        Ok(Handle {
+        Ok(Self {
             owner: Arc::new(owner),
         })
     }

@@ -14,6 +14,7 @@
 
 mod bind;
 mod config;
+pub mod drive;
 mod driver;
 mod error;
 mod handle;
@@ -24,6 +25,7 @@ mod state;
 mod stats;
 mod stream;
 mod udp;
+mod watch;
 
 pub use bind::{Bound, bind};
 pub use config::{Config, MulticastSocket, ReceiverSockets, StreamOptions, Tuning};

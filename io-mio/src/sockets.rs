@@ -7,27 +7,18 @@ use std::net::{SocketAddr, SocketAddrV4};
 use folkmoot_core::engine::ConnId;
 use folkmoot_core::time::Instant;
 use mio::net::{TcpListener, TcpStream};
-use mio::{Interest, Registry, Token};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use crate::bind::Bound;
 use crate::config::{StreamOptions, Tuning};
+use crate::drive::Watch;
 use crate::stats::DriverStats;
 use crate::stream::{Phase, Stream, Streams};
 use crate::udp::Datagrams;
 
-/// Tokens at the end of the range; a stream's token is its slot.
-pub(crate) const WAKER: Token = Token(usize::MAX);
-pub(crate) const LISTENER: Token = Token(usize::MAX - 1);
-pub(crate) const GROUP: Token = Token(usize::MAX - 2);
-pub(crate) const UDP: Token = Token(usize::MAX - 3);
-
-const BOTH: Interest = Interest::READABLE.add(Interest::WRITABLE);
-
 /// The sockets and the queues of work that one turn leaves to the next.
-#[derive(Debug)]
 pub(crate) struct Sockets {
-    registry: Registry,
+    pub(crate) watch: Box<dyn Watch>,
     pub(crate) listener: Option<TcpListener>,
     pub(crate) datagrams: Datagrams,
     pub(crate) streams: Streams,
@@ -49,8 +40,8 @@ pub(crate) struct Sockets {
 }
 
 impl Sockets {
-    /// Registers what [`bind`](crate::bind()) opened.
-    pub(crate) fn new(bound: Bound, registry: Registry) -> io::Result<Self> {
+    /// Has what [`bind`](crate::bind()) opened watched.
+    pub(crate) fn new(bound: Bound, mut watch: Box<dyn Watch>) -> io::Result<Self> {
         let Bound {
             config,
             mut listener,
@@ -58,20 +49,14 @@ impl Sockets {
             mut group,
             ..
         } = bound;
-        registry.register(&mut listener, LISTENER, Interest::READABLE)?;
-        if let Some(socket) = &mut udp {
-            registry.register(socket, UDP, Interest::READABLE)?;
-        }
-        if let Some(socket) = &mut group {
-            registry.register(socket, GROUP, Interest::READABLE)?;
-        }
+        watch.started(&mut listener, udp.as_mut(), group.as_mut())?;
         let group_addr = config
             .multicast
             .as_ref()
             .zip(group.as_ref().and_then(|socket| socket.local_addr().ok()))
             .map(|(multicast, local)| SocketAddrV4::new(multicast.group, local.port()));
         Ok(Self {
-            registry,
+            watch,
             listener: Some(listener),
             datagrams: Datagrams::new(group, group_addr, udp),
             streams: Streams::default(),
@@ -118,8 +103,8 @@ impl Sockets {
         peer: SocketAddr,
         phase: Phase,
     ) -> io::Result<()> {
-        let token = Token(conn.slot() as usize);
-        self.registry.register(&mut socket, token, BOTH)?;
+        let connecting = phase == Phase::Connecting;
+        self.watch.opened(conn, &mut socket, connecting)?;
         if let Some(former) = self.streams.insert(Stream::new(conn, socket, peer, phase)) {
             tracing::error!(conn = ?former.conn, peer = %former.peer, "the engine reused a slot it had not closed");
         }
@@ -129,11 +114,9 @@ impl Sockets {
 
     /// Forgets a stream and closes it.
     pub(crate) fn release(&mut self, conn: ConnId) -> Option<SocketAddr> {
-        let mut stream = self.streams.remove(conn)?;
+        let stream = self.streams.remove(conn)?;
         self.stats.connections = self.streams.len() as u64;
-        if let Err(error) = self.registry.deregister(&mut stream.socket) {
-            tracing::debug!(%error, peer = %stream.peer, "cannot deregister a stream");
-        }
+        self.watch.released(conn, stream.socket);
         Some(stream.peer)
     }
 
@@ -199,7 +182,7 @@ impl Sockets {
 
     /// Whether the driver thread has something to read or to accept.
     pub(crate) fn has_reading(&self) -> bool {
-        !self.ready.is_empty() || self.accept_ready || self.datagrams_ready
+        !self.ready.is_empty() || self.accept_ready || self.datagrams_ready || self.watch.has_work()
     }
 
     /// Closes everything. Nothing can be opened afterwards.

@@ -1,16 +1,19 @@
 //! What the mutex guards: the engine, its sockets, and the rules by which they meet.
 
+use std::fmt;
 use std::io::{self, Read as _};
 use std::time::Duration;
 
 use folkmoot_core::engine::{CloseReason, ConnId, Engine, Gather, Input, Output, Target};
 use folkmoot_core::time::Instant;
 use mio::event::Event;
+use mio::net::TcpStream;
 use socket2::SockRef;
 
-use crate::reason::{close_reason, is_exhausted};
-use crate::sockets::{GROUP, LISTENER, Sockets, UDP, WAKER};
+use crate::reason::close_reason;
+use crate::sockets::Sockets;
 use crate::stream::Phase;
+use crate::watch::{GROUP, LISTENER, UDP, WAKER};
 
 /// What drains the engine's events, under the lock.
 pub(crate) type Turn<E> = Box<dyn FnMut(&mut E, Instant) + Send>;
@@ -24,7 +27,8 @@ pub(crate) enum Waiting {
     Until(Option<Instant>),
 }
 
-pub(crate) struct State<E> {
+/// The engine, its sockets, and what one turn leaves to the next: what the lock guards.
+pub struct State<E> {
     pub(crate) engine: E,
     pub(crate) sockets: Sockets,
     turn: Turn<E>,
@@ -47,6 +51,12 @@ pub(crate) struct State<E> {
 /// The least buffer that takes every datagram whole.
 const BUFFER_MIN: usize = 64 * 1024;
 
+impl<E> fmt::Debug for State<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("State").finish_non_exhaustive()
+    }
+}
+
 impl<E: Engine> State<E> {
     pub(crate) fn new(engine: E, sockets: Sockets, turn: Turn<E>) -> Self {
         let buffer = vec![0; sockets.tuning.read_buffer.max(BUFFER_MIN)];
@@ -66,7 +76,7 @@ impl<E: Engine> State<E> {
     }
 
     /// Does what the engine wants and tells the application, until neither has more.
-    pub(crate) fn settle(&mut self, now: Instant) {
+    pub fn settle(&mut self, now: Instant) {
         let mut next = self.engine.poll_output();
         loop {
             while let Some(output) = next {
@@ -126,7 +136,7 @@ impl<E: Engine> State<E> {
     }
 
     /// Until when the driver thread may wait; `None` if it must not.
-    pub(crate) fn sleep(&mut self, now: Instant) -> Option<Option<Instant>> {
+    pub fn sleep(&mut self, now: Instant) -> Option<Option<Instant>> {
         if self.stopping || self.sockets.has_work() {
             return None;
         }
@@ -142,7 +152,7 @@ impl<E: Engine> State<E> {
     }
 
     /// The driver thread is back.
-    pub(crate) fn awake(&mut self) {
+    pub fn awake(&mut self) {
         self.waiting = Waiting::Awake;
         self.sockets.stats.turns += 1;
     }
@@ -163,11 +173,13 @@ impl<E: Engine> State<E> {
             Output::PauseRead { conn } => {
                 if let Some(stream) = self.sockets.streams.get_mut(conn) {
                     stream.paused = true;
+                    self.sockets.watch.paused(conn, true);
                 }
             }
             Output::ResumeRead { conn } => {
                 if let Some(stream) = self.sockets.streams.get_mut(conn) {
                     stream.paused = false;
+                    self.sockets.watch.paused(conn, false);
                     if std::mem::take(&mut stream.held) {
                         self.sockets.mark_ready(conn);
                     }
@@ -179,7 +191,7 @@ impl<E: Engine> State<E> {
     }
 
     /// Writes what waits until the socket is full or the turn's budget is used up.
-    fn write(&mut self, now: Instant, conn: ConnId) {
+    pub fn write(&mut self, now: Instant, conn: ConnId) {
         let mut budget = self.sockets.tuning.write_bytes_per_turn.max(1);
         loop {
             let Some(stream) = self.sockets.streams.get_mut(conn) else {
@@ -213,6 +225,7 @@ impl<E: Engine> State<E> {
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     stream.blocked = true;
+                    self.sockets.watch.blocked(conn);
                     return;
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -225,7 +238,12 @@ impl<E: Engine> State<E> {
     }
 
     /// Writes what every dirty stream has gathered.
-    pub(crate) fn flush(&mut self, now: Instant) {
+    pub fn flush(&mut self, now: Instant) {
+        self.flush_with(now, |state, conn| state.write(now, conn));
+    }
+
+    /// Has `write` write what every dirty stream has gathered.
+    pub fn flush_with(&mut self, now: Instant, mut write: impl FnMut(&mut Self, ConnId)) {
         self.gathered = 0;
         if self.sockets.dirty.is_empty() {
             return;
@@ -234,7 +252,7 @@ impl<E: Engine> State<E> {
         while let Some(conn) = self.flushing.pop() {
             if let Some(stream) = self.sockets.streams.get_mut(conn) {
                 stream.in_dirty = false;
-                self.write(now, conn);
+                write(self, conn);
             }
         }
         self.settle(now);
@@ -284,12 +302,13 @@ impl<E: Engine> State<E> {
             if let Err(error) = socket.set_linger(Some(Duration::ZERO)) {
                 tracing::debug!(%error, peer = %stream.peer, "cannot reset a stream");
             }
+            self.sockets.watch.aborted(conn, &stream.socket);
         }
         self.sockets.release(conn);
     }
 
     /// A stream has failed, before or after it was established.
-    fn end(&mut self, now: Instant, conn: ConnId, error: &io::Error) {
+    pub(crate) fn end(&mut self, now: Instant, conn: ConnId, error: &io::Error) {
         let phase = self.sockets.streams.get_mut(conn).map(|s| s.phase);
         let Some(peer) = self.sockets.release(conn) else {
             return;
@@ -323,7 +342,7 @@ impl<E: Engine> State<E> {
             return;
         };
         let conn = stream.conn;
-        if stream.phase == Phase::Connecting && !self.connected(now, conn) {
+        if stream.phase == Phase::Connecting && !self.arrived(now, conn) {
             return;
         }
         let Some(stream) = self.sockets.streams.get_mut(conn) else {
@@ -340,7 +359,7 @@ impl<E: Engine> State<E> {
     }
 
     /// An edge on a stream that is being opened: `true` once it is established.
-    fn connected(&mut self, now: Instant, conn: ConnId) -> bool {
+    pub fn arrived(&mut self, now: Instant, conn: ConnId) -> bool {
         let Some(stream) = self.sockets.streams.get_mut(conn) else {
             return false;
         };
@@ -385,7 +404,7 @@ impl<E: Engine> State<E> {
             self.sockets.stats.reads += 1;
             match stream.socket.read(&mut self.buffer) {
                 Ok(0) => {
-                    self.end_of_stream(now, conn);
+                    self.ended(now, conn);
                     return;
                 }
                 Ok(len) => {
@@ -412,7 +431,7 @@ impl<E: Engine> State<E> {
 
     /// The peer sends no more. What is owed to it, an ACK of its last message, is written first: it may have
     /// closed only its own direction.
-    fn end_of_stream(&mut self, now: Instant, conn: ConnId) {
+    pub fn ended(&mut self, now: Instant, conn: ConnId) {
         self.write(now, conn);
         if self.sockets.release(conn).is_some() {
             let reason = CloseReason::EndOfStream;
@@ -434,23 +453,14 @@ impl<E: Engine> State<E> {
                     self.settle(now);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                Err(error) if is_exhausted(&error) => {
-                    self.sockets.stats.accept_errors += 1;
-                    tracing::warn!(%error, "cannot accept connections: resting");
-                    self.sockets.accept_at = Some(now + self.sockets.tuning.accept_rest);
-                    return;
-                }
-                // The peer has gone already, or a signal came: the next one may be fine.
-                Err(error) => {
-                    self.sockets.stats.accept_errors += 1;
-                    tracing::debug!(%error, "a connection was lost before it was accepted");
-                }
+                Err(error) if self.refused_by_system(now, &error) => return,
+                Err(_) => {}
             }
         }
         self.sockets.accept_ready = true;
     }
 
-    fn admit(&mut self, now: Instant, socket: mio::net::TcpStream, from: std::net::SocketAddr) {
+    pub(crate) fn admit(&mut self, now: Instant, socket: TcpStream, from: std::net::SocketAddr) {
         if self.sockets.is_full() {
             self.sockets.stats.refused += 1;
             tracing::warn!(%from, "connections_max streams are open: a peer is turned away");
@@ -533,7 +543,7 @@ impl<E: Engine> State<E> {
     }
 
     /// The last turn: what can be written without waiting is, then everything closes.
-    pub(crate) fn finish(&mut self, now: Instant) {
+    pub fn finish(&mut self, now: Instant) {
         for conn in self.sockets.streams.ids() {
             self.write(now, conn);
         }

@@ -1,0 +1,212 @@
+//! What a driver of another kind needs to work behind the same [`Handle`].
+//!
+//! Everything that is not the way to wait and to move bytes is one for all drivers: the sockets and their options, the
+//! engine's mutex, commands on their callers' threads, what is left to gather. A driver brings a [`Watch`], which is
+//! told of streams that come and go, a way to wake its thread, and the thread's loop, which tells the [`State`] what
+//! has happened.
+
+use std::io;
+use std::net::SocketAddr;
+
+use folkmoot_core::engine::{ConnId, Engine, Gather, Input};
+use folkmoot_core::time::Instant;
+use mio::net::{TcpListener, TcpStream, UdpSocket};
+
+use crate::bind::Bound;
+use crate::config::Tuning;
+use crate::error::BindError;
+use crate::handle::Handle;
+use crate::reason::is_exhausted;
+
+pub use crate::handle::{Locked, Shared};
+pub use crate::state::State;
+pub use crate::stats::DriverStats;
+
+/// How a driver learns which sockets there are. Called under the lock, on any thread.
+pub trait Watch: Send {
+    /// The sockets that live as long as the driver; called once, before all others.
+    ///
+    /// # Errors
+    /// They cannot be watched; the driver does not start.
+    fn started(
+        &mut self,
+        listener: &mut TcpListener,
+        udp: Option<&mut UdpSocket>,
+        group: Option<&mut UdpSocket>,
+    ) -> io::Result<()>;
+
+    /// A stream is in the table; `connecting` if it is on its way to the peer.
+    ///
+    /// # Errors
+    /// It cannot be watched and is closed.
+    fn opened(&mut self, conn: ConnId, socket: &mut TcpStream, connecting: bool) -> io::Result<()>;
+
+    /// A stream has left the table and is closed when this lets go of it, soon.
+    fn released(&mut self, conn: ConnId, socket: TcpStream);
+
+    /// A stream is given up: nothing it still holds may be delivered. [`released`](Self::released) follows.
+    fn aborted(&mut self, _conn: ConnId, _socket: &TcpStream) {}
+
+    /// A write found no room: [`State::writable`] is to be called when there is.
+    fn blocked(&mut self, _conn: ConnId) {}
+
+    /// The engine wants nothing read from a stream, or wants it again.
+    fn paused(&mut self, _conn: ConnId, _paused: bool) {}
+
+    /// Whether the driver thread must look at what it was told.
+    fn has_work(&self) -> bool {
+        false
+    }
+}
+
+/// Puts `engine` behind `bound` and starts `run` as the driver thread; `wake` makes it come back from waiting.
+///
+/// `turn` and `after` are those of [`Bound::spawn_with`].
+///
+/// # Errors
+/// The operating system watches no sockets or starts no thread.
+pub fn launch<E: Engine + Send + 'static>(
+    bound: Bound,
+    engine: E,
+    turn: impl FnMut(&mut E, Instant) + Send + 'static,
+    after: impl Fn() + Send + Sync + 'static,
+    watch: impl Watch + 'static,
+    wake: impl Fn() -> io::Result<()> + Send + Sync + 'static,
+    run: impl FnOnce(&Shared<E>) + Send + 'static,
+) -> Result<Handle<E>, BindError> {
+    Handle::launch(
+        bound,
+        engine,
+        Box::new(turn),
+        Box::new(after),
+        Box::new(watch),
+        Box::new(wake),
+        run,
+    )
+}
+
+/// What a loop that learns of outcomes, and not of readiness, tells and asks.
+impl<E: Engine> State<E> {
+    /// The driver was asked to end.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping
+    }
+
+    /// Budgets and waiting times.
+    pub fn tuning(&self) -> &Tuning {
+        &self.sockets.tuning
+    }
+
+    /// The counters, to add to.
+    pub fn stats(&mut self) -> &mut DriverStats {
+        &mut self.sockets.stats
+    }
+
+    /// Bytes have arrived on a stream. Not to be called while it is paused: see [`is_paused`](Self::is_paused).
+    pub fn received(&mut self, now: Instant, conn: ConnId, bytes: &[u8]) {
+        if self.sockets.streams.get_mut(conn).is_some() && !bytes.is_empty() {
+            self.sockets.stats.bytes_read += bytes.len() as u64;
+            self.engine.handle(now, Input::Received { conn, bytes });
+            self.settle(now);
+        }
+    }
+
+    /// Whether the engine wants nothing read from a stream.
+    pub fn is_paused(&mut self, conn: ConnId) -> bool {
+        let stream = self.sockets.streams.get_mut(conn);
+        stream.is_some_and(|stream| stream.paused)
+    }
+
+    /// A stream has failed.
+    pub fn failed(&mut self, now: Instant, conn: ConnId, error: &io::Error) {
+        self.end(now, conn, error);
+        self.settle(now);
+    }
+
+    /// Something has happened to a stream that nothing is read from: ends it if it has failed.
+    pub fn check(&mut self, now: Instant, conn: ConnId) {
+        if let Some(stream) = self.sockets.streams.get_mut(conn)
+            && let Ok(Some(error)) = stream.socket.take_error()
+        {
+            self.failed(now, conn, &error);
+        }
+    }
+
+    /// There may be room again.
+    pub fn writable(&mut self, conn: ConnId) {
+        if let Some(stream) = self.sockets.streams.get_mut(conn) {
+            stream.blocked = false;
+            self.sockets.mark_dirty(conn);
+        }
+    }
+
+    /// A peer has connected.
+    pub fn accepted(&mut self, now: Instant, socket: TcpStream, from: SocketAddr) {
+        self.sockets.stats.accepted += 1;
+        self.admit(now, socket, from);
+        self.settle(now);
+    }
+
+    /// Accepting has failed: `true` if it rests until [`may_accept`](Self::may_accept).
+    pub fn accept_failed(&mut self, now: Instant, error: &io::Error) -> bool {
+        self.refused_by_system(now, error)
+    }
+
+    /// Whether accepting has rested long enough: says so once.
+    pub fn may_accept(&mut self, now: Instant) -> bool {
+        let due = self.sockets.accept_at.is_some_and(|at| at <= now);
+        if due {
+            self.sockets.accept_at = None;
+        }
+        due
+    }
+
+    /// A datagram has arrived.
+    pub fn heard(&mut self, now: Instant, from: SocketAddr, bytes: &[u8]) {
+        self.sockets.stats.datagrams_received += 1;
+        self.engine.handle(now, Input::Datagram { from, bytes });
+        self.settle(now);
+    }
+
+    /// Hands the engine the time if it has waited for it.
+    pub fn tick(&mut self, now: Instant) {
+        if self.engine.poll_timeout().is_some_and(|at| at <= now) {
+            self.engine.handle(now, Input::Timeout);
+        }
+        self.settle(now);
+    }
+
+    /// The bytes that wait on an open stream whose socket is not full, where they lie in the engine.
+    pub fn lend<'a>(&'a mut self, conn: ConnId, gather: &mut Gather<'a>) {
+        let stream = self.sockets.streams.get_mut(conn);
+        if stream.is_some_and(|stream| stream.can_write()) {
+            self.engine.transmit(conn, gather);
+        }
+    }
+
+    /// The driver has taken `len` of them to write them itself, and nobody else writes to the stream before
+    /// [`writable`](Self::writable).
+    pub fn taken(&mut self, now: Instant, conn: ConnId, len: usize) {
+        if let Some(stream) = self.sockets.streams.get_mut(conn) {
+            stream.blocked = true;
+            self.sockets.stats.writes += 1;
+            self.sockets.stats.bytes_written += len as u64;
+            self.engine.transmitted(now, conn, len);
+        }
+    }
+}
+
+impl<E: Engine> State<E> {
+    /// Notes why accepting failed; `true` if it must rest.
+    pub(crate) fn refused_by_system(&mut self, now: Instant, error: &io::Error) -> bool {
+        self.sockets.stats.accept_errors += 1;
+        if is_exhausted(error) {
+            tracing::warn!(%error, "cannot accept connections: resting");
+            self.sockets.accept_at = Some(now + self.sockets.tuning.accept_rest);
+            return true;
+        }
+        // The peer has gone already, or a signal came: the next one may be fine.
+        tracing::debug!(%error, "a connection was lost before it was accepted");
+        false
+    }
+}
