@@ -1,6 +1,7 @@
 //! The command line.
 
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use folkmoot_sim::PlanOptions;
@@ -12,8 +13,9 @@ folkmoot-sim: simulated clusters, one seed a run
   folkmoot-sim run --seeds A..B [--shard I/N] [--json] [options]
       Runs the seeds from A up to B (A..=B includes B, a single number is that seed alone). Exits with 0 only
       if every run held. --shard runs every Nth seed, beginning with the Ith (from 0). --json prints one object a run.
-  folkmoot-sim replay --seed N [--lines L] [options]
-      Runs one seed again and prints what happened: everything, or the last L lines of it.
+  folkmoot-sim replay --seed N [--lines L] [--trace FILE.html] [options]
+      Runs one seed again and prints what happened: everything, or the last L lines of it. --trace writes it as one page
+      for a browser instead (with --mode all one page a mode: FILE-group.html, FILE-session.html).
   folkmoot-sim shrink --seed N [--tries T] [options]
       Leaves out faults and works as long as the same rule is still broken (at most T runs, 2000 by default), and prints
       what is left with the command that replays it.
@@ -61,6 +63,7 @@ pub(crate) enum Command {
     Replay {
         seed: u64,
         lines: usize,
+        trace: Option<PathBuf>,
         common: Common,
     },
 }
@@ -95,6 +98,7 @@ impl Command {
         let (mut seeds, mut seed, mut shard, mut json) = (None, None, (0, 1), false);
         let mut plant = None;
         let (mut lines, mut tries) = (usize::MAX, 2000);
+        let mut trace = None;
         while let Some(word) = words.next() {
             if word == "--json" {
                 json = true;
@@ -113,6 +117,7 @@ impl Command {
                 "--seed" => seed = Some(number()?),
                 "--shard" => shard = parse_shard(value)?,
                 "--tries" => tries = number()? as usize,
+                "--trace" => trace = Some(PathBuf::from(value)),
                 "--lines" => lines = number()? as usize,
                 "--mode" => {
                     common.mode = match value.as_str() {
@@ -158,6 +163,7 @@ impl Command {
                 Ok(Self::Replay {
                     seed,
                     lines,
+                    trace,
                     common,
                 })
             }

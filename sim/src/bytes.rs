@@ -90,6 +90,10 @@ impl<M: Machine> World<M> {
                 let describe = || machine.describe(segment);
                 self.trace
                     .note(self.now, end.node, TraceKind::Sent, link, segment, describe);
+                if let Some(recording) = &mut self.recording {
+                    let event = self.trace.last();
+                    recording.stream_sent(event, stream, side, (end.node, to), segment);
+                }
                 let at = self
                     .links
                     .arrival(self.now, end.node, to, len, &mut self.rng);
@@ -212,6 +216,9 @@ impl<M: Machine> World<M> {
                 let describe = || machine.describe(bytes);
                 self.trace
                     .note(self.now, node, TraceKind::Received, link, bytes, describe);
+                if let Some(recording) = &mut self.recording {
+                    recording.stream_read(self.trace.last(), stream, to.other(), len);
+                }
                 let conn = end.conn;
                 machine.handle(now, Input::Received { conn, bytes });
             }

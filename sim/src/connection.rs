@@ -21,6 +21,9 @@ impl<M: Machine> World<M> {
         let target = NodeId::at(to, self.nodes.len()).filter(|target| target.address() == to);
         let peer = target.map_or(node, |target| target.0);
         let stream = self.streams.open(node, conn, peer, self.now);
+        if let Some(recording) = &mut self.recording {
+            recording.stream_opened(stream);
+        }
         self.note(
             node,
             TraceKind::Connect,

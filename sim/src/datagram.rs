@@ -114,18 +114,31 @@ impl<M: Machine> World<M> {
         let lost = from != to && self.rng.chance(loss);
         if matches!(self.nodes[usize::from(to)].state, NodeState::Down(_)) || cut || lost {
             self.stats.datagrams_lost += 1;
+            self.record_datagram((from, to), index, true);
             return;
         }
         let copies = if self.rng.chance(double) { 2 } else { 1 };
         for _ in 0..copies {
             self.datagrams.add_copy(index);
+            self.record_datagram((from, to), index, false);
             let at = self.links.delay(self.now, from, to, &mut self.rng);
             self.agenda.plan(at, Event::Datagram { node: to, index });
         }
     }
 
+    fn record_datagram(&mut self, ends: (u16, u16), index: u32, lost: bool) {
+        if let Some(recording) = &mut self.recording {
+            let bytes = &self.datagrams.get_mut(index).bytes;
+            recording.datagram_sent(self.trace.last(), index, ends, bytes, lost);
+        }
+    }
+
+    /// A copy is dropped on its way or at its end.
     pub(crate) fn lose_datagram(&mut self, node: u16, index: u32) {
         self.stats.datagrams_lost += 1;
+        if let Some(recording) = &mut self.recording {
+            recording.datagram_ended(None, index, node);
+        }
         self.note(node, TraceKind::DatagramLost, None, 0, &[], String::new);
         self.datagrams.drop_copy(index);
     }
@@ -148,6 +161,9 @@ impl<M: Machine> World<M> {
                 bytes,
                 describe,
             );
+            if let Some(recording) = &mut self.recording {
+                recording.datagram_ended(Some(self.trace.last()), index, node);
+            }
             machine.handle(now, Input::Datagram { from, bytes });
         }
         self.datagrams.drop_copy(index);

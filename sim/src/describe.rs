@@ -11,20 +11,37 @@ use crate::group::Parcel;
 /// The longest frame worth looking into.
 const FRAME_MAX: usize = 256 << 20;
 
+/// One message as a trace shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Seen {
+    /// What kind of message it is, by name: few different ones.
+    pub(crate) kind: &'static str,
+    /// The session it is about.
+    pub(crate) session: Option<String>,
+    /// The message in words.
+    pub(crate) text: String,
+}
+
+impl Seen {
+    pub(crate) fn new(kind: &'static str, text: impl Into<String>) -> Self {
+        let (session, text) = (None, text.into());
+        Self {
+            kind,
+            session,
+            text,
+        }
+    }
+}
+
 /// The frames and heartbeats that `bytes` hold, or how many bytes of something they are.
 pub fn describe(bytes: &[u8]) -> String {
-    if let Ok(member) = MemberBlock::read(bytes) {
-        let what = if member.is_shutdown() {
-            "goodbye"
-        } else {
-            "heartbeat"
-        };
-        return format!("{what} {}", host(&member));
+    if let Some(seen) = datagram(bytes) {
+        return seen.text;
     }
     let mut rest = bytes;
     let mut words: Vec<String> = Vec::new();
     while let Ok(Deframed::Frame { data, consumed }) = deframe(rest, FRAME_MAX) {
-        words.push(frame(data));
+        words.push(frame(data).text);
         rest = rest.get(consumed..).unwrap_or_default();
     }
     if !rest.is_empty() {
@@ -51,41 +68,70 @@ pub fn describe(bytes: &[u8]) -> String {
     text
 }
 
-fn frame(data: &[u8]) -> String {
+/// A heartbeat or a goodbye; `None` for anything else.
+pub(crate) fn datagram(bytes: &[u8]) -> Option<Seen> {
+    let member = MemberBlock::read(bytes).ok()?;
+    let kind = if member.is_shutdown() {
+        "goodbye"
+    } else {
+        "heartbeat"
+    };
+    Some(Seen::new(kind, format!("{kind} {}", host(&member))))
+}
+
+/// What is in a frame.
+pub(crate) fn frame(data: &[u8]) -> Seen {
     match read_ack(data) {
-        Some(Acknowledgement::Ack) => return "ACK".into(),
-        Some(Acknowledgement::FailAck) => return "FAIL_ACK".into(),
+        Some(Acknowledgement::Ack) => return Seen::new("ACK", "ACK"),
+        Some(Acknowledgement::FailAck) => return Seen::new("FAIL_ACK", "FAIL_ACK"),
         None => {}
     }
     let Ok(message) = ChannelData::decode(data) else {
-        return format!("a frame of {} bytes that holds no message", data.len());
+        let text = format!("a frame of {} bytes that holds no message", data.len());
+        return Seen::new("no message", text);
     };
     let options = message.options;
-    let what = match (
+    let mut seen = match (
         Control::classify(message.message),
         Parcel::decode(message.message),
     ) {
-        (Some(control), _) => format!("{control:?}"),
-        (None, Some(parcel)) => format!(
-            "parcel n{}.{} lane {} #{}",
-            parcel.from, parcel.boot, parcel.lane, parcel.number
+        (Some(control), _) => {
+            let kind = match control {
+                Control::TcpFailDetect => "TCP check",
+                Control::TcpPing => "ping",
+                Control::MemberStart => "static member starts",
+                Control::MemberStop => "static member stops",
+            };
+            Seen::new(kind, format!("{control:?}"))
+        }
+        (None, Some(parcel)) => Seen::new(
+            "parcel",
+            format!(
+                "parcel n{}.{} lane {} #{}",
+                parcel.from, parcel.boot, parcel.lane, parcel.number
+            ),
         ),
         (None, None) => session(message.message),
     };
-    format!("{what} [{options}]")
+    seen.text.push_str(&format!(" [{options}]"));
+    seen
 }
 
-/// A session message: its kind, the first digits of its session's id, and the names that a delta changes.
-fn session(message: &[u8]) -> String {
+/// A session message: its kind, its session's id, and the names that a delta changes.
+fn session(message: &[u8]) -> Seen {
     let Some(session) = SessionMessage::read(message) else {
-        return format!("message of {} bytes", message.len());
+        let text = format!("message of {} bytes", message.len());
+        return Seen::new("other message", text);
     };
-    let kind = match session.kind() {
-        Some(kind) => kind.name().to_owned(),
-        None => format!("session message {}", session.event_type),
+    let (kind, name) = match session.kind() {
+        Some(kind) => (kind.name(), kind.name().to_owned()),
+        None => {
+            let name = format!("session message {}", session.event_type);
+            ("unknown session message", name)
+        }
     };
     let id = String::from_utf8_lossy(session.session_id.unwrap_or_default()).into_owned();
-    let mut text = format!("{kind} {id}");
+    let mut text = format!("{name} {id}");
     if let Some(payload) = session.session {
         match DeltaRequest::read(payload, &Limits::DEFAULT) {
             Ok(delta) if session.kind() == Some(EventType::SessionDelta) => {
@@ -96,7 +142,12 @@ fn session(message: &[u8]) -> String {
             _ => text.push_str(&format!(" with {} bytes", payload.len())),
         }
     }
-    text
+    let session = Some(id).filter(|id| !id.is_empty());
+    Seen {
+        kind,
+        session,
+        text,
+    }
 }
 
 fn host(member: &MemberBlock<'_>) -> String {

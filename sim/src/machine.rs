@@ -6,6 +6,8 @@ use folkmoot_core::engine::Engine;
 use folkmoot_core::rng::Seed;
 use folkmoot_core::time::Instant;
 
+use crate::record::Observed;
+
 /// An engine with its application: what a [`World`](crate::World) is made of.
 pub trait Machine: Engine {
     /// The application's turn, after every input and every command: drains the engine's events and does what
@@ -35,6 +37,11 @@ pub trait Machine: Engine {
     /// The application fails to process the next `count` messages.
     fn fail_next(&mut self, count: u32) {
         let _ = count;
+    }
+
+    /// Everything that the node knows and that a person may want to see, for a recording.
+    fn observe(&self, seen: &mut Observed<'_>) {
+        let _ = seen;
     }
 
     /// What `bytes` on a stream or in a datagram are, for a trace that people read.

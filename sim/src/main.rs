@@ -5,12 +5,15 @@ mod planted;
 mod show;
 
 use std::ops::RangeInclusive;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use folkmoot_sim::group::GroupMode;
 use folkmoot_sim::sessions::SessionMode;
-use folkmoot_sim::{MODES, Mode, Plan, PlanOptions, Report, bench, run_mode, shrink};
+use folkmoot_sim::{
+    About, MODES, Mode, Plan, PlanOptions, Report, bench, document, page, record, run_mode, shrink,
+};
 
 use args::{Command, Common, Modes, USAGE};
 
@@ -46,14 +49,21 @@ fn main() -> ExitCode {
         Ok(Command::Replay {
             seed,
             lines,
+            trace,
             common,
-        }) => replay(seed, lines, &common),
+        }) => match trace {
+            Some(file) => write_pages(seed, &file, &common),
+            None => replay(seed, lines, &common),
+        },
         Err(wrong) => {
             eprintln!("{wrong}\n\n{USAGE}");
             ExitCode::from(2)
         }
     }
 }
+
+/// Events that a page shows at most.
+const EVENTS_MAX: usize = 2_000_000;
 
 /// Runs a seed in a mode.
 fn run_one(mode: &str, seed: u64, options: &PlanOptions, keep_trace: usize) -> Report {
@@ -160,6 +170,42 @@ fn replay(seed: u64, lines: usize, common: &Common) -> ExitCode {
     } else {
         ExitCode::FAILURE
     }
+}
+
+/// Writes the page of a seed, one for each mode.
+fn write_pages(seed: u64, file: &Path, common: &Common) -> ExitCode {
+    std::panic::set_hook(Box::new(|_| {}));
+    let mut code = ExitCode::SUCCESS;
+    let modes = common.mode.names();
+    for mode in modes {
+        let plan = Plan::draw(seed, &common.plan);
+        let (report, recording) = match *mode {
+            GroupMode::NAME => record::<GroupMode>(&plan, EVENTS_MAX),
+            _ => record::<SessionMode>(&plan, EVENTS_MAX),
+        };
+        let about = About {
+            command: show::replay_command(&report, common),
+            version: show::commit(),
+            plan: plan.describe(),
+        };
+        let page = page(Some(&document(&report, &recording, &about)));
+        let file = match modes {
+            [_] => file.to_owned(),
+            _ => {
+                let stem = file.file_stem().unwrap_or_default().to_string_lossy();
+                file.with_file_name(format!("{stem}-{mode}.html"))
+            }
+        };
+        if let Err(error) = std::fs::write(&file, page) {
+            eprintln!("{}: {error}", file.display());
+            return ExitCode::from(2);
+        }
+        show::written(&report, &file);
+        if !report.held() {
+            code = ExitCode::FAILURE;
+        }
+    }
+    code
 }
 
 impl Modes {

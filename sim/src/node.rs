@@ -112,6 +112,9 @@ impl<M: Machine> World<M> {
             if this.held_datagrams >= DATAGRAM_BACKLOG {
                 self.stats.datagrams_lost += 1;
                 self.datagrams.drop_copy(index);
+                if let Some(recording) = &mut self.recording {
+                    recording.datagram_ended(None, index, node);
+                }
                 return;
             }
             this.held_datagrams += 1;
@@ -258,7 +261,9 @@ impl<M: Machine> World<M> {
         if this.slow_ns > 0 {
             this.busy_until = self.now + self.rng.below(this.slow_ns);
         }
-        if let Some((rule, what)) = this.machine.as_mut().and_then(|machine| machine.check(now)) {
+        let broken = this.machine.as_mut().and_then(|machine| machine.check(now));
+        self.observe(node);
+        if let Some((rule, what)) = broken {
             self.violate(Some(NodeId(node)), rule, what);
         }
     }

@@ -108,6 +108,33 @@ impl Plan {
         }
     }
 
+    /// What it is made of, by name, for people.
+    pub fn describe(&self) -> Vec<(String, String)> {
+        let kinds: Vec<&str> = self.kinds.iter().map(|kind| kind.name()).collect();
+        let kinds = if kinds.is_empty() {
+            "none".to_owned()
+        } else {
+            kinds.join(", ")
+        };
+        let network = format!("{:?}", self.network);
+        let mut lines = vec![
+            ("kinds of faults".to_owned(), kinds),
+            ("time of faults".to_owned(), format!("{:?}", self.safety)),
+        ];
+        let fields = network.split_once('{').map_or("", |(_, fields)| fields);
+        for field in fields.trim_end_matches([' ', '}']).split(", ") {
+            match (field.split_once(": "), lines.last_mut()) {
+                (Some((name, value)), _) => {
+                    lines.push((format!("network {}", name.trim()), value.to_owned()));
+                }
+                // The second half of a pair.
+                (None, Some((_, value))) => value.push_str(&format!(", {field}")),
+                (None, None) => {}
+            }
+        }
+        lines
+    }
+
     /// Faults in it.
     pub fn faults(&self) -> usize {
         let is_fault = |item: &&Item| matches!(item.what, What::Fault(_));

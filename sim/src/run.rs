@@ -8,6 +8,7 @@ use crate::group::GroupMode;
 use crate::link::NetworkConfig;
 use crate::machine::{Machine, Violation};
 use crate::plan::{Plan, What};
+use crate::record::{Recording, Told};
 use crate::sessions::SessionMode;
 use crate::trace::TraceEvent;
 use crate::world::{Crash, Identity, NodeState, World, WorldStats};
@@ -106,7 +107,22 @@ const WATCH_EVERY: Duration = Duration::from_millis(50);
 
 /// Runs a plan; `keep_trace` events of the trace are kept.
 pub fn run<M: Mode>(plan: &Plan, keep_trace: usize) -> Report {
+    run_in::<M>(plan, keep_trace, |_| {}).0
+}
+
+/// Runs a plan and records everything, up to `max` events.
+pub fn record<M: Mode>(plan: &Plan, max: usize) -> (Report, Recording) {
+    let (report, recording) = run_in::<M>(plan, max, |world| world.record(max));
+    (report, recording.unwrap_or_default())
+}
+
+fn run_in<M: Mode>(
+    plan: &Plan,
+    keep_trace: usize,
+    prepare: impl FnOnce(&mut World<M::Node>),
+) -> (Report, Option<Recording>) {
     let (mode, mut world) = M::begin(plan);
+    prepare(&mut world);
     if keep_trace > 0 {
         world.trace_mut().keep(keep_trace);
     }
@@ -132,8 +148,9 @@ pub fn run<M: Mode>(plan: &Plan, keep_trace: usize) -> Report {
         *covered.entry(format!("fault {}", kind.name())).or_default() += 1;
     }
     run.mode.covered(&run.world, &mut covered);
+    let recording = run.world.take_recording();
     let world = &run.world;
-    Report {
+    let report = Report {
         seed: plan.seed,
         mode: M::NAME,
         nodes: plan.nodes,
@@ -147,7 +164,8 @@ pub fn run<M: Mode>(plan: &Plan, keep_trace: usize) -> Report {
         covered,
         trace: world.trace().kept().to_vec(),
         story: run.story,
-    }
+    };
+    (report, recording)
 }
 
 struct Running<M: Mode> {
@@ -169,13 +187,13 @@ impl<M: Mode> Running<M> {
             match &item.what {
                 What::Fault(fault) => {
                     self.faults += 1;
-                    self.tell(|_| fault.to_string());
+                    self.tell(Told::Fault, || fault.to_string());
                     self.world.apply(fault);
                 }
                 What::Work(number) => {
                     self.works += 1;
                     let what = self.mode.work(&mut self.world, *number);
-                    self.tell(|_| what);
+                    self.tell(Told::Work, || what);
                 }
             }
             self.mode.watch(&mut self.world);
@@ -188,10 +206,11 @@ impl<M: Mode> Running<M> {
         self.converge()
     }
 
-    fn tell(&mut self, what: impl FnOnce(&World<M::Node>) -> String) {
+    fn tell(&mut self, told: Told, what: impl FnOnce() -> String) {
         if self.keeps_story {
-            let what = what(&self.world);
-            self.story.push((self.world.now(), what));
+            let (now, what) = (self.world.now(), what());
+            self.world.tell(told, &what);
+            self.story.push((now, what));
         }
     }
 
@@ -209,7 +228,7 @@ impl<M: Mode> Running<M> {
 
     /// Ends all trouble: from here on the world is a quiet one.
     fn heal(&mut self) {
-        self.tell(|_| "everything is healed".into());
+        self.tell(Told::Part, || "everything is healed".into());
         let world = &mut self.world;
         world.heal();
         let quiet = NetworkConfig::quiet();

@@ -99,7 +99,7 @@ pub(crate) fn failure(report: &Report, common: &Common) {
     println!("  {}", replay_command(report, common));
 }
 
-fn replay_command(report: &Report, common: &Common) -> String {
+pub(crate) fn replay_command(report: &Report, common: &Common) -> String {
     let (mode, seed, words) = (report.mode, report.seed, &common.words);
     format!("cargo run --release -p folkmoot-sim -- replay --mode {mode} --seed {seed}{words}")
 }
@@ -131,7 +131,7 @@ pub(crate) fn measured(measured: &Measured) {
 }
 
 /// What was built, as far as it can be found out here.
-fn commit() -> String {
+pub(crate) fn commit() -> String {
     let git = std::process::Command::new("git")
         .args(["rev-parse", "HEAD"])
         .output();
@@ -173,6 +173,20 @@ pub(crate) fn finding(finding: &folkmoot_sim::canary::Finding) -> serde_json::Va
         "seeds": found.map(|found| found.seeds),
         "unfit": finding.unfit,
     })
+}
+
+/// A page was written.
+pub(crate) fn written(report: &Report, file: &std::path::Path) {
+    println!(
+        "{}: mode {}, {}, {} events",
+        file.display(),
+        report.mode,
+        if report.held() { "held" } else { "FAILED" },
+        report.trace.len(),
+    );
+    for violation in &report.violations {
+        println!("  {violation}");
+    }
 }
 
 /// The story and the trace, in order of time.

@@ -113,6 +113,11 @@ impl Trace {
         self.kept.as_deref().unwrap_or_default()
     }
 
+    /// The place of the last event kept; 0 before the first.
+    pub(crate) fn last(&self) -> usize {
+        self.kept().len().saturating_sub(1)
+    }
+
     /// Whether there is anyone to read a detail.
     pub(crate) fn keeps(&self) -> bool {
         (self.kept.as_ref()).is_some_and(|kept| kept.len() < self.kept_max)

@@ -10,6 +10,7 @@ use crate::datagram::Datagrams;
 use crate::link::{Cut, Links, NetworkConfig};
 use crate::machine::{Boot, Machine, NodeId, Violation};
 use crate::node::Node;
+use crate::record::Recording;
 use crate::rng::{Ppm, SimRng};
 use crate::stream::{Side, StreamId, Streams};
 use crate::trace::{Trace, TraceKind};
@@ -28,6 +29,7 @@ pub struct World<M> {
     pub(crate) nodes: Vec<Node<M>>,
     pub(crate) trace: Trace,
     pub(crate) stats: WorldStats,
+    pub(crate) recording: Option<Box<Recording>>,
     seed: u64,
     factory: Box<dyn FnMut(&Boot) -> M>,
     violations: Vec<Violation>,
@@ -99,6 +101,7 @@ impl<M: Machine> World<M> {
             nodes: Vec::new(),
             trace: Trace::default(),
             stats: WorldStats::default(),
+            recording: None,
             seed,
             factory: Box::new(factory),
             violations: Vec::new(),
@@ -166,12 +169,16 @@ impl<M: Machine> World<M> {
         for event in this.forget() {
             if let Event::Datagram { index, .. } = event {
                 self.datagrams.drop_copy(index);
+                if let Some(recording) = &mut self.recording {
+                    recording.datagram_ended(None, index, node.0);
+                }
             }
         }
         self.note(node.0, TraceKind::Crash, None, how as u64, &[], || {
             format!("{how:?}")
         });
         self.drop_ends(node.0, how);
+        self.observe(node.0);
     }
 
     /// Stops a node's process without ending it.
@@ -179,6 +186,7 @@ impl<M: Machine> World<M> {
         if self.nodes[node.index()].state == NodeState::Running {
             self.nodes[node.index()].state = NodeState::Paused;
             self.note(node.0, TraceKind::Pause, None, 0, &[], String::new);
+            self.observe(node.0);
         }
     }
 
@@ -187,6 +195,7 @@ impl<M: Machine> World<M> {
         if self.nodes[node.index()].state == NodeState::Paused {
             self.nodes[node.index()].state = NodeState::Running;
             self.note(node.0, TraceKind::Resume, None, 0, &[], String::new);
+            self.observe(node.0);
             self.plan_wake(node.0, self.now);
         }
     }
@@ -207,6 +216,7 @@ impl<M: Machine> World<M> {
     /// From now on each input takes the node up to `slow`.
     pub fn slow_down(&mut self, node: NodeId, slow: Duration) {
         self.nodes[node.index()].slow_ns = nanos(slow);
+        self.observe(node.0);
     }
 
     /// Changes a node's clocks. The monotonic one does not jump: `epoch_ns` only counts before the first
@@ -242,6 +252,7 @@ impl<M: Machine> World<M> {
             &[],
             || format!("{cut:?}"),
         );
+        self.observe(from.0);
     }
 
     /// Cuts every link between nodes of different groups; a node in no group is alone.
@@ -426,6 +437,9 @@ impl<M: Machine> World<M> {
     pub fn violate(&mut self, node: Option<NodeId>, rule: &'static str, what: String) {
         let at = self.now;
         if self.violations.len() < VIOLATIONS_KEPT {
+            if let Some(recording) = &mut self.recording {
+                recording.rule_broken(self.trace.last());
+            }
             #[rustfmt::skip]
             self.violations.push(Violation { at, node, rule, what });
         }

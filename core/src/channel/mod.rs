@@ -21,6 +21,7 @@ mod checks;
 mod config;
 mod engine;
 mod event;
+mod inspect;
 mod life;
 mod links;
 mod listener;

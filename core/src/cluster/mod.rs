@@ -168,6 +168,16 @@ impl Cluster {
         self.managers.byte_listener = Some(ByteListener(Box::new(listener)));
     }
 
+    /// What is due when, by name: the channel's timers and its own, for those who debug one.
+    pub fn timers(&self) -> impl Iterator<Item = (&'static str, Instant)> + use<> {
+        let own = [
+            ("background run", self.next_background),
+            ("managers", self.next_pump),
+        ];
+        let own = own.into_iter().filter_map(|(name, at)| Some((name, at?)));
+        self.channel.timers().chain(own)
+    }
+
     /// What the cluster was told.
     pub const fn config(&self) -> &ClusterConfig {
         &self.config

@@ -9,7 +9,7 @@ mod world;
 
 pub use ledger::{Entry, Ledger, Life, Outcome, SharedLedger};
 pub use mode::GroupMode;
-pub(crate) use node::node_of;
 pub use node::{GroupNode, Temper};
+pub(crate) use node::{node_of, observe_channel};
 pub use parcel::{Parcel, Promise};
 pub use world::{GroupWorld, Membership};

@@ -12,6 +12,7 @@ use folkmoot_core::time::Instant;
 
 use super::{Parcel, Promise, SharedLedger};
 use crate::machine::{Boot, Machine, NodeId};
+use crate::record::Observed;
 use crate::rng::{Ppm, SimRng};
 
 /// Events a node keeps for a scenario to look at.
@@ -248,6 +249,60 @@ pub(crate) fn node_of(member: &Member) -> Option<NodeId> {
     NodeId::at(member.socket_addr()?, usize::from(u16::MAX))
 }
 
+/// What a channel knows: its members, its queues, what it has counted.
+pub(crate) fn observe_channel(channel: &Channel, seen: &mut Observed<'_>) {
+    let name = |member: &Member| match node_of(member) {
+        Some(node) => node.to_string(),
+        None => format!("{:?}", member.socket_addr()),
+    };
+    for (index, member) in channel.members() {
+        let name = name(member);
+        let state = match channel.suspected_since(index) {
+            Some(_) => "suspect",
+            None => "member",
+        };
+        seen.fact(&["members", &name, "state"], state);
+        seen.fact(&["members", &name, "unique id"], member.unique_id);
+        let kind = if channel.is_ours(index) {
+            "ours"
+        } else {
+            "Tomcat"
+        };
+        seen.fact(&["members", &name, "kind"], kind);
+        let queued = channel.queue_bytes(index) as u64;
+        seen.count(&["queues", &format!("bytes for {name}")], queued);
+    }
+    for (index, member) in channel.candidates() {
+        // A node may be a member by one unique id and be heard of by another.
+        let name = format!("{}?", name(member));
+        seen.fact(&["members", &name, "state"], "not verified");
+        seen.fact(&["members", &name, "unique id"], member.unique_id);
+        let queued = channel.queue_bytes(index) as u64;
+        seen.count(&["queues", &format!("bytes for {name}")], queued);
+    }
+    let open = channel.sends_open() as u64;
+    seen.count(&["queues", "sends not settled"], open);
+    let stats = channel.stats();
+    for (name, count) in [
+        ("messages received", stats.messages_received),
+        ("messages failed", stats.messages_failed),
+        ("messages sent", stats.messages_sent),
+        ("ACKs received", stats.acks_received),
+        ("ACKs sent", stats.acks_sent),
+        ("FAIL_ACKs received", stats.fail_acks_received),
+        ("frames resent", stats.resends),
+        ("frames lost", stats.frames_lost),
+        ("destinations faulty", stats.faults),
+        ("heartbeats sent", stats.heartbeats_sent),
+        ("heartbeats received", stats.heartbeats_received),
+        ("checks", stats.probes_sent),
+        ("checks failed", stats.probes_failed),
+        ("bad input", stats.bad.total()),
+    ] {
+        seen.count(&["counters", name], count);
+    }
+}
+
 impl Engine for GroupNode {
     fn handle(&mut self, now: Instant, input: Input<'_>) {
         self.engine.handle(now, input);
@@ -291,6 +346,16 @@ impl Machine for GroupNode {
 
     fn fail_next(&mut self, count: u32) {
         self.engine.listener.temper.fail_next = count;
+    }
+
+    fn observe(&self, seen: &mut Observed<'_>) {
+        observe_channel(self.channel(), seen);
+        for (name, at) in self.channel().timers() {
+            seen.timer(name, at);
+        }
+        for (lane, number) in &self.numbers {
+            seen.fact(&["counters", &format!("parcels on lane {lane}")], number);
+        }
     }
 
     fn describe(&self, bytes: &[u8]) -> String {

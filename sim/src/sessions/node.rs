@@ -8,12 +8,13 @@ use folkmoot_core::cluster::{Cluster, ClusterConfig, ClusterEvent, ContextId, Ex
 use folkmoot_core::engine::{ConnId, Engine, Gather, Input, Output};
 use folkmoot_core::java::JavaBytes;
 use folkmoot_core::session::{
-    DeltaManager, DeltaManagerConfig, DeltaSession, ManagerState, SessionId,
+    DeltaManager, DeltaManagerConfig, DeltaSession, EventType, ManagerState, SessionId,
 };
 use folkmoot_core::time::Instant;
 
-use crate::group::node_of;
+use crate::group::{node_of, observe_channel};
 use crate::machine::{Boot, Machine, NodeId};
+use crate::record::Observed;
 
 /// Events a node keeps for a scenario to look at.
 const EVENTS_KEPT: usize = 10_000;
@@ -168,6 +169,50 @@ fn attributes(session: &DeltaSession) -> BTreeMap<String, String> {
         .collect()
 }
 
+fn observe_session(session: &DeltaSession, seen: &mut Observed<'_>) {
+    let id = session.id().to_string();
+    let mut fact = |name: &str, value: &dyn std::fmt::Display| {
+        seen.fact(&["sessions", &id, "fact", name], value);
+    };
+    fact("primary", &session.is_primary());
+    fact("created", &session.creation_time_ms());
+    fact("last used", &session.this_accessed_time_ms());
+    fact("times out after", &session.max_inactive_interval());
+    if session.access_count() > 0 {
+        fact("requests", &session.access_count());
+    }
+    if session.is_dirty() {
+        fact("changes not sent", &true);
+    }
+    for (name, value) in session.attributes() {
+        let name = name.to_string_lossy();
+        let path = ["sessions", &id, "attribute", &name];
+        match value.as_string() {
+            Some(text) => seen.fact(&path, text.to_string_lossy()),
+            None => seen.fact(&path, format_args!("{value:?}")),
+        }
+    }
+}
+
+/// A manager's state, with the donor's name.
+struct StateText<'a>(ManagerState, &'a SessionNode);
+
+impl std::fmt::Display for StateText<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            ManagerState::Starting => f.write_str("starting"),
+            ManagerState::Ready => f.write_str("ready"),
+            ManagerState::Transferring(donor) => {
+                let donor = self.1.cluster.channel().member(donor).and_then(node_of);
+                match donor {
+                    Some(donor) => write!(f, "state comes from {donor}"),
+                    None => f.write_str("state comes from a member that is gone"),
+                }
+            }
+        }
+    }
+}
+
 /// An attribute as text.
 pub fn value_text(value: &JavaBytes) -> String {
     match value.as_string() {
@@ -242,6 +287,47 @@ impl Machine for SessionNode {
     fn stop(&mut self, now: Instant) {
         self.stopping = true;
         self.cluster.stop(now);
+    }
+
+    fn observe(&self, seen: &mut Observed<'_>) {
+        observe_channel(self.cluster.channel(), seen);
+        for (name, at) in self.cluster.timers() {
+            seen.timer(name, at);
+        }
+        let Some(manager) = self.manager() else {
+            return;
+        };
+        seen.fact(&["node", "manager"], StateText(manager.state(), self));
+        let count = |name, count: usize| (name, count as u64);
+        for (name, count) in [
+            count("messages held for the state", manager.received_queue_size()),
+            count("early messages", manager.early_messages()),
+        ] {
+            seen.count(&["queues", name], count);
+        }
+        for session in manager.sessions() {
+            observe_session(session, seen);
+        }
+        let stats = manager.stats();
+        for kind in EventType::ALL {
+            let (received, sent) = (stats.received.get(kind), stats.sent.get(kind));
+            seen.count(
+                &["counters", &format!("{} received", kind.name())],
+                received,
+            );
+            seen.count(&["counters", &format!("{} sent", kind.name())], sent);
+        }
+        for (name, count) in [
+            ("early messages applied", stats.early_applied),
+            ("early messages dropped", stats.early_dropped),
+            ("late messages dropped", stats.late_dropped),
+            ("messages contained in a state", stats.contained_dropped),
+            ("changes merged", stats.merged),
+            ("states given", stats.transfers_given),
+            ("sessions timed out", stats.expired_sessions),
+        ] {
+            seen.count(&["counters", name], count);
+        }
     }
 
     fn describe(&self, bytes: &[u8]) -> String {
