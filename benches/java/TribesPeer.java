@@ -18,9 +18,13 @@ import org.apache.catalina.tribes.transport.nio.NioReceiver;
  *
  * <p>A message begins with the number of its sending thread (4 bytes) and its number there (8 bytes); the receiver ticks
  * every one off, so that a lost, doubled or overtaken one shows.
+ *
+ * <p>Arguments: own port, the ports of the members that messages go to.
  */
 public final class TribesPeer implements ChannelListener {
     private static final int THREADS_MAX = 64;
+    /** Per mille of the latencies that are reported. */
+    private static final int[] PER_MILLE = {1, 10, 100, 250, 500, 750, 900, 990, 999, 1000};
 
     private final PrintStream out;
     private final Lane[] lanes = new Lane[THREADS_MAX];
@@ -63,7 +67,10 @@ public final class TribesPeer implements ChannelListener {
         PrintStream out = System.out;
         System.setOut(System.err);
         int port = Integer.parseInt(args[0]);
-        MemberImpl peer = new MemberImpl("127.0.0.1", Integer.parseInt(args[1]), 0);
+        Member[] peers = new Member[args.length - 1];
+        for (int i = 0; i < peers.length; i++) {
+            peers[i] = new MemberImpl("127.0.0.1", Integer.parseInt(args[i + 1]), 0);
+        }
         GroupChannel channel = new GroupChannel();
         NioReceiver receiver = new NioReceiver();
         receiver.setAddress("127.0.0.1");
@@ -86,7 +93,7 @@ public final class TribesPeer implements ChannelListener {
                         out.println(
                                 send(
                                         channel,
-                                        peer,
+                                        peers,
                                         Integer.parseInt(words[1]),
                                         Long.parseLong(words[2]),
                                         Integer.parseInt(words[3]),
@@ -139,23 +146,30 @@ public final class TribesPeer implements ChannelListener {
     }
 
     private static String send(
-            GroupChannel channel, Member peer, int threads, long each, int size, int options)
+            GroupChannel channel, Member[] peers, int threads, long each, int size, int options)
             throws InterruptedException {
-        Member[] destination = {peer};
         AtomicLong faulty = new AtomicLong();
+        boolean waits = (options & Channel.SEND_OPTIONS_USE_ACK) != 0;
         Thread[] senders = new Thread[threads];
+        Latencies[] latencies = new Latencies[threads];
         for (int thread = 0; thread < threads; thread++) {
             int lane = thread;
+            Latencies took = new Latencies();
+            latencies[thread] = took;
             senders[thread] =
                     new Thread(
                             () -> {
                                 for (long number = 0; number < each; number++) {
                                     byte[] bytes = new byte[size];
                                     ByteBuffer.wrap(bytes).putInt(lane).putLong(number);
+                                    long began = waits ? System.nanoTime() : 0;
                                     try {
-                                        channel.send(destination, new ByteMessage(bytes), options);
+                                        channel.send(peers, new ByteMessage(bytes), options);
                                     } catch (ChannelException e) {
                                         faulty.incrementAndGet();
+                                    }
+                                    if (waits) {
+                                        took.add(System.nanoTime() - began);
                                     }
                                 }
                             });
@@ -164,6 +178,53 @@ public final class TribesPeer implements ChannelListener {
         for (Thread sender : senders) {
             sender.join();
         }
-        return "SENT " + faulty.get();
+        StringBuilder said = new StringBuilder("SENT ").append(faulty.get()).append(" 0");
+        if (waits) {
+            Latencies all = new Latencies();
+            for (Latencies took : latencies) {
+                all.add(took);
+            }
+            for (int perMille : PER_MILLE) {
+                said.append(' ').append(all.at(perMille));
+            }
+        }
+        return said.toString();
+    }
+
+    /** Counts of nanoseconds in classes of 1/16 of a power of two, as the Rust side's. */
+    private static final class Latencies {
+        private final long[] counts = new long[16 * 64];
+        private long total;
+        private long most;
+
+        void add(long nanos) {
+            long value = Math.max(nanos, 16);
+            int octave = 63 - Long.numberOfLeadingZeros(value);
+            counts[octave * 16 + (int) (value >> (octave - 4) & 15)]++;
+            total++;
+            most = Math.max(most, nanos);
+        }
+
+        void add(Latencies other) {
+            for (int i = 0; i < counts.length; i++) {
+                counts[i] += other.counts[i];
+            }
+            total += other.total;
+            most = Math.max(most, other.most);
+        }
+
+        long at(int perMille) {
+            long wanted = (total * perMille + 999) / 1000;
+            long seen = 0;
+            for (int i = 0; i < counts.length; i++) {
+                seen += counts[i];
+                if (seen >= wanted && seen > 0) {
+                    int octave = i / 16;
+                    long upper = octave < 4 ? most : (long) (16 + i % 16 + 1) << (octave - 4);
+                    return Math.min(upper, most);
+                }
+            }
+            return most;
+        }
     }
 }

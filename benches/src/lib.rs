@@ -5,14 +5,19 @@
 
 pub mod compare;
 pub mod java;
+pub mod latency;
 pub mod local;
 pub mod messages;
 pub mod node;
 pub mod peer;
+pub mod peers;
 pub mod pipe;
 pub mod process;
+pub mod raw;
+pub mod redis;
 pub mod sessions;
 pub mod tally;
+pub mod web;
 
 /// What a measurement or its preparation could not do, in one line.
 pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;

@@ -1,11 +1,13 @@
-//! `cargo run --release -p folkmoot-benches -- first`
+//! `cargo run --release -p folkmoot-benches -- peers`
 
 use std::process::ExitCode;
 
-use folkmoot_benches::{Result, compare, node, peer};
+use folkmoot_benches::{Result, compare, node, peer, peers, raw, redis, web};
 
 const USAGE: &str = "\
-usage: folkmoot-benches first [messages|sessions] [--rounds N]
+usage: folkmoot-benches peers [--quick] [--rounds N] [--only NAME]... [--html FILE] [--json FILE]
+       folkmoot-benches first [messages|sessions] [--rounds N]
+  peers    all workloads against Tribes, Tomcat, Redis, zenoh, iperf3 and raw sockets; a table and a page with plots
   first    Folkmoot against Tribes: messages of 512 bytes, and 10,000 sessions to a joining node";
 
 fn main() -> ExitCode {
@@ -23,8 +25,18 @@ fn main() -> ExitCode {
 fn run(words: &[&str]) -> Result<()> {
     match words {
         ["first", rest @ ..] => compare::first(rest),
+        ["peers", rest @ ..] => peers::run(&peers::Options::parse(rest)?),
         // Our side of the comparison, started by it.
-        ["peer", port, other] => peer::run(port.parse()?, other.parse()?),
+        ["peer", words @ ..] => peer::run(words),
+        ["raw", role, port] => raw::run(role, port.parse()?),
+        ["redis", port] => redis::run(port.parse()?),
+        ["web", port, other, options, http, size] => web::run(
+            port.parse()?,
+            other.parse()?,
+            options.parse()?,
+            http.parse()?,
+            size.parse()?,
+        ),
         ["node", port, other, sessions, size, ..] => node::run(
             port.parse()?,
             other.parse()?,

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::io::BufRead as _;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
 use std::thread::Thread;
 use std::time::Duration;
 
@@ -12,8 +13,9 @@ use folkmoot_core::channel::{
     SendOptions, To, UniqueId, Verdict,
 };
 use folkmoot_core::time::Instant;
-use folkmoot_mio::Handle;
+use folkmoot_mio::{Handle, Tuning};
 
+use crate::latency::Latencies;
 use crate::tally::{LABEL, Tally, label};
 use crate::{Result, local};
 
@@ -47,11 +49,45 @@ struct Waiting {
     any_settled: AtomicBool,
 }
 
+/// A caller that waits: a thread, or a task by its waker.
 #[derive(Debug)]
 struct Waiter {
-    thread: Thread,
+    thread: Option<Thread>,
+    task: Mutex<Option<Waker>>,
     settled: AtomicBool,
     faulty: AtomicBool,
+}
+
+impl Waiter {
+    fn new(thread: Option<Thread>) -> Arc<Self> {
+        Arc::new(Self {
+            thread,
+            task: Mutex::new(None),
+            settled: AtomicBool::new(false),
+            faulty: AtomicBool::new(false),
+        })
+    }
+
+    fn settle(&self) {
+        self.settled.store(true, Ordering::Release);
+        match &self.thread {
+            Some(thread) => thread.unpark(),
+            None => {
+                if let Some(task) = lock(&self.task).take() {
+                    task.wake();
+                }
+            }
+        }
+    }
+
+    fn poll(&self, context: &mut Context<'_>) -> Poll<()> {
+        let mut task = lock(&self.task);
+        if self.settled.load(Ordering::Acquire) {
+            return Poll::Ready(());
+        }
+        *task = Some(context.waker().clone());
+        Poll::Pending
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -88,16 +124,15 @@ impl Waiting {
     fn after(&self) {
         if self.any_settled.swap(false, Ordering::Acquire) {
             for waiter in lock(&self.settled).drain(..) {
-                waiter.settled.store(true, Ordering::Release);
-                waiter.thread.unpark();
+                waiter.settle();
             }
         }
     }
 }
 
-/// A node at `port` whose only other member is at `other`.
-fn start(port: u16, other: u16) -> Result<(Handle<Engine>, Arc<Waiting>)> {
-    let (bound, channel) = local::channel(port, other)?;
+/// A node at `port` whose other members are at `others`.
+fn start(port: u16, others: &[u16], tuning: Tuning) -> Result<(Handle<Engine>, Arc<Waiting>)> {
+    let (bound, channel) = local::channel(port, others, tuning)?;
     let waiting = Arc::new(Waiting::default());
     let engine = ChannelEngine::new(channel, Ticker::default());
     let (told, woken) = (Arc::clone(&waiting), Arc::clone(&waiting));
@@ -110,51 +145,59 @@ fn start(port: u16, other: u16) -> Result<(Handle<Engine>, Arc<Waiting>)> {
     Ok((handle, waiting))
 }
 
-/// Runs until standard input ends.
+/// Runs until standard input ends. `words` are our port, the others' ports, and `spin=MICROS`.
 ///
 /// # Errors
 /// No such port, or no member.
-pub fn run(port: u16, other: u16) -> Result<()> {
-    let (handle, waiting) = start(port, other)?;
-    let member = handle
+pub fn run(words: &[&str]) -> Result<()> {
+    let mut tuning = Tuning::default();
+    let mut ports = Vec::new();
+    for word in words {
+        match word.split_once('=') {
+            Some(("spin", micros)) => tuning.spin = Duration::from_micros(micros.parse()?),
+            Some(_) => return Err(format!("`{word}`?").into()),
+            None => ports.push(word.parse()?),
+        }
+    }
+    let (port, others) = ports.split_first().ok_or("no port")?;
+    let (handle, waiting) = start(*port, others, tuning)?;
+    let members: Arc<[MemberIndex]> = handle
         .wait_for(PATIENCE, |engine, _| {
-            engine.channel.members().next().map(|(index, _)| index)
+            let members = engine.channel.members().map(|(index, _)| index);
+            (engine.channel.member_count() == others.len()).then(|| members.collect())
         })
-        .ok_or("the other process does not come")?;
+        .ok_or("the other processes do not come")?;
     println!("READY");
     for line in std::io::stdin().lock().lines() {
         let line = line?;
         let words: Vec<&str> = line.split_whitespace().collect();
         match words.as_slice() {
-            ["receive", threads, each] => {
+            ["receive", threads, each, ..] => {
                 let tally = Tally::new(threads.parse()?, each.parse()?);
                 handle.with(|engine, _| engine.listener.tally = tally);
                 println!("OK");
             }
-            ["send", threads, each, size, options] => {
-                let round = Round {
-                    handle: &handle,
-                    waiting: &waiting,
-                    member,
+            [kind @ ("send" | "tasks"), callers, each, size, options] => {
+                let round = Arc::new(Round {
+                    handle: handle.clone(),
+                    waiting: Arc::clone(&waiting),
+                    members: Arc::clone(&members),
                     each: each.parse()?,
                     size: size.parse()?,
                     options: SendOptions::from_bits(options.parse()?),
                     faulty: AtomicU64::new(0),
                     full: AtomicU64::new(0),
-                };
-                std::thread::scope(|scope| {
-                    for thread in 0..threads.parse()? {
-                        scope.spawn({
-                            let round = &round;
-                            move || round.send(thread)
-                        });
-                    }
-                    Ok::<_, std::num::ParseIntError>(())
-                })?;
+                    latencies: Mutex::default(),
+                });
+                match *kind {
+                    "send" => round.threads(callers.parse()?),
+                    _ => round.tasks(callers.parse()?)?,
+                }
                 println!(
-                    "SENT {} {}",
-                    round.faulty.into_inner(),
-                    round.full.into_inner()
+                    "SENT {} {} {}",
+                    round.faulty.load(Ordering::Relaxed),
+                    round.full.load(Ordering::Relaxed),
+                    lock(&round.latencies).report(),
                 );
             }
             ["stats"] => eprintln!(
@@ -173,43 +216,97 @@ pub fn run(port: u16, other: u16) -> Result<()> {
     Ok(())
 }
 
-/// What all sending threads of a round share.
-struct Round<'a> {
-    handle: &'a Handle<Engine>,
-    waiting: &'a Waiting,
-    member: MemberIndex,
+/// What all callers of a round share.
+struct Round {
+    handle: Handle<Engine>,
+    waiting: Arc<Waiting>,
+    members: Arc<[MemberIndex]>,
     each: u64,
     size: usize,
     options: SendOptions,
     faulty: AtomicU64,
     full: AtomicU64,
+    latencies: Mutex<Latencies>,
 }
 
-impl Round<'_> {
-    fn send(&self, thread: u32) {
+impl Round {
+    /// One thread for each caller.
+    fn threads(&self, callers: u32) {
+        std::thread::scope(|scope| {
+            for caller in 0..callers {
+                scope.spawn(move || self.send(caller));
+            }
+        });
+    }
+
+    /// One task for each caller, all on this thread.
+    fn tasks(self: &Arc<Self>, callers: u32) -> Result<()> {
+        let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+        runtime.block_on(async {
+            let mut tasks = tokio::task::JoinSet::new();
+            for caller in 0..callers {
+                let round = Arc::clone(self);
+                tasks.spawn(async move { round.send_from_task(caller).await });
+            }
+            tasks.join_all().await;
+        });
+        Ok(())
+    }
+
+    fn acknowledged(&self) -> bool {
+        self.options.contains(SendOptions::USE_ACK)
+            && !self.options.contains(SendOptions::ASYNCHRONOUS)
+    }
+
+    fn send(&self, caller: u32) {
         let mut message = vec![0; self.size.max(LABEL)];
-        let acknowledged = self.options.contains(SendOptions::USE_ACK)
-            && !self.options.contains(SendOptions::ASYNCHRONOUS);
+        let acknowledged = self.acknowledged();
+        let mut latencies = Latencies::default();
         for number in 0..self.each {
-            label(&mut message, thread, number);
+            label(&mut message, caller, number);
             let arrived = match acknowledged {
-                true => self.send_and_wait(&message),
+                true => {
+                    let began = std::time::Instant::now();
+                    let arrived = self.send_and_wait(&message);
+                    latencies.add(nanos(began.elapsed()));
+                    arrived
+                }
                 false => self.post(&message, None).is_ok(),
             };
             if !arrived {
                 self.faulty.fetch_add(1, Ordering::Relaxed);
             }
         }
+        lock(&self.latencies).merge(&latencies);
     }
 
-    /// Queues a message; waits while the member's queue is full.
+    async fn send_from_task(&self, caller: u32) {
+        let mut message = vec![0; self.size.max(LABEL)];
+        let mut latencies = Latencies::default();
+        for number in 0..self.each {
+            label(&mut message, caller, number);
+            let began = std::time::Instant::now();
+            let waiter = Waiter::new(None);
+            let sent = self.post(&message, Some(&waiter)).is_ok();
+            if sent {
+                std::future::poll_fn(|context| waiter.poll(context)).await;
+            }
+            latencies.add(nanos(began.elapsed()));
+            if !sent || waiter.faulty.load(Ordering::Relaxed) {
+                self.faulty.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        lock(&self.latencies).merge(&latencies);
+    }
+
+    /// Queues a message; waits while a member's queue is full.
     fn post(
         &self,
         message: &[u8],
         waiter: Option<&Arc<Waiter>>,
     ) -> std::result::Result<(), SendError> {
         let attempt = |engine: &mut Engine, now: Instant| {
-            let to = To::Member(self.member);
+            let to = To::Members(&self.members);
             let sent =
                 engine
                     .channel
@@ -221,14 +318,14 @@ impl Round<'_> {
             sent.map(|_| ())
         };
         match self.handle.with(attempt) {
-            Err(SendError::QueueFull(_)) => {
+            Err(full @ SendError::QueueFull(_)) => {
                 self.full.fetch_add(1, Ordering::Relaxed);
                 self.handle
                     .wait_for(PATIENCE, |engine, now| match attempt(engine, now) {
                         Err(SendError::QueueFull(_)) => None,
                         outcome => Some(outcome),
                     })
-                    .unwrap_or(Err(SendError::QueueFull(self.member)))
+                    .unwrap_or(Err(full))
             }
             outcome => outcome,
         }
@@ -236,11 +333,7 @@ impl Round<'_> {
 
     /// Sends a message and waits for its ACK.
     fn send_and_wait(&self, message: &[u8]) -> bool {
-        let waiter = Arc::new(Waiter {
-            thread: std::thread::current(),
-            settled: AtomicBool::new(false),
-            faulty: AtomicBool::new(false),
-        });
+        let waiter = Waiter::new(Some(std::thread::current()));
         if self.post(message, Some(&waiter)).is_err() {
             return false;
         }
@@ -249,4 +342,8 @@ impl Round<'_> {
         }
         !waiter.faulty.load(Ordering::Relaxed)
     }
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

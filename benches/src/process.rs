@@ -73,18 +73,85 @@ impl Process {
     /// # Errors
     /// The process has ended.
     pub fn cpu_micros(&self) -> Result<u64> {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
-        // The second field is the name in parentheses, which may hold anything; utime and stime are 14 and 15.
-        let (_, rest) = stat.rsplit_once(')').ok_or("/proc/PID/stat has no name")?;
-        let ticks: u64 = rest
-            .split_whitespace()
-            .skip(11)
-            .take(2)
-            .map(str::parse::<u64>)
-            .sum::<std::result::Result<u64, _>>()?;
-        // SAFETY: asks for a constant of the system.
-        let per_second = unsafe { libc::sysconf(libc::_SC_CLK_TCK) };
-        Ok(ticks * 1_000_000 / u64::try_from(per_second)?.max(1))
+        Ok(self.cpu_nanos()? / 1000)
+    }
+
+    /// The same in nanoseconds, by the scheduler's clock.
+    ///
+    /// # Errors
+    /// The process has ended.
+    pub fn cpu_nanos(&self) -> Result<u64> {
+        let mut clock = 0;
+        let mut time = libc::timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        let pid = libc::pid_t::try_from(self.child.id())?;
+        // SAFETY: both calls write to the variables they are given, which outlive them.
+        let failed = unsafe {
+            libc::clock_getcpuclockid(pid, &raw mut clock) != 0
+                || libc::clock_gettime(clock, &raw mut time) != 0
+        };
+        match failed {
+            true => Err(format!("{}: no processor time: has it ended?", self.name).into()),
+            false => Ok(u64::try_from(time.tv_sec)? * 1_000_000_000 + u64::try_from(time.tv_nsec)?),
+        }
+    }
+
+    /// Lets all its threads, and those they will start, run on one processor only; on any with `None`.
+    ///
+    /// # Errors
+    /// There is no such processor, or the process has ended.
+    pub fn pin(&self, processor: Option<usize>) -> Result<()> {
+        for thread in std::fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
+            let name = thread?.file_name();
+            let thread: libc::pid_t = name.to_string_lossy().parse()?;
+            // SAFETY: an all-zero set is an empty one; the macros write within it, the call reads it.
+            let failed = unsafe {
+                let mut set: libc::cpu_set_t = std::mem::zeroed();
+                match processor {
+                    Some(one) => libc::CPU_SET(one, &mut set),
+                    None => (0..1024).for_each(|any| libc::CPU_SET(any, &mut set)),
+                }
+                libc::sched_setaffinity(thread, size_of::<libc::cpu_set_t>(), &raw const set) != 0
+            };
+            let error = std::io::Error::last_os_error();
+            // A thread that has ended meanwhile needs no place.
+            if failed && error.raw_os_error() != Some(libc::ESRCH) {
+                return Err(format!("{}: placing a thread: {error}", self.name).into());
+            }
+        }
+        Ok(())
+    }
+
+    /// Its memory.
+    ///
+    /// # Errors
+    /// The process has ended.
+    pub fn memory(&self) -> Result<Memory> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let figure = |field: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(field))?;
+            line.split_whitespace().next()?.parse::<f64>().ok()
+        };
+        match (figure("VmRSS:"), figure("VmHWM:")) {
+            (Some(now), Some(peak)) => Ok(Memory {
+                now_mib: now / 1024.0,
+                peak_mib: peak / 1024.0,
+            }),
+            _ => Err(format!("{}: has ended", self.name).into()),
+        }
+    }
+
+    /// From now on a new peak of memory is counted.
+    ///
+    /// # Errors
+    /// The process has ended.
+    pub fn reset_peak(&self) -> Result<()> {
+        Ok(std::fs::write(
+            format!("/proc/{}/clear_refs", self.child.id()),
+            "5",
+        )?)
     }
 
     /// Closes its standard input and waits for its end.
@@ -108,6 +175,15 @@ impl Drop for Process {
             drop(self.child.wait());
         }
     }
+}
+
+/// Resident memory of a process, in MiB.
+#[derive(Clone, Copy, Debug)]
+pub struct Memory {
+    /// At this moment.
+    pub now_mib: f64,
+    /// The most since the peak was last reset.
+    pub peak_mib: f64,
 }
 
 /// The lines of a pipe, so that waiting for one can be limited.

@@ -45,7 +45,8 @@ pub fn compare(java: &Java, scratch: &Path, rounds: usize) -> Result<()> {
         command
             .args([port, other].map(|port| port.to_string()))
             .args([sessions.to_string(), SIZE.to_string()])
-            .arg(&directory);
+            .arg(&directory)
+            .args(["8", "0"]);
         Process::start(
             name,
             &mut command,

@@ -1,0 +1,250 @@
+//! What is measured, and what is to be reached.
+
+/// Who is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Side {
+    /// `GroupChannel` with its default stack.
+    Tribes,
+    /// Ours, driven by mio.
+    Ours,
+    /// The same with a spin of 50 µs before the driver sleeps.
+    Spin,
+    /// Blocking loops over one socket: what is left without a protocol.
+    Raw,
+    /// zenoh's `put` with `CongestionControl::Block`.
+    Zenoh,
+    /// Redis: `SET` and `WAIT 1`, with one replica.
+    Redis,
+    /// iperf3, one stream of 64 KiB writes.
+    Iperf,
+}
+
+impl Side {
+    /// For tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Tribes => "Tribes",
+            Self::Ours => "Folkmoot",
+            Self::Spin => "Folkmoot, spin",
+            Self::Raw => "raw sockets",
+            Self::Zenoh => "zenoh",
+            Self::Redis => "Redis SET + WAIT 1",
+            Self::Iperf => "iperf3",
+        }
+    }
+}
+
+/// On which processors the two ends run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Wherever the scheduler puts them.
+    Free,
+    /// Both on the first.
+    OneCore,
+    /// The sender on the first, the receivers on the second.
+    OneEach,
+}
+
+/// What a row is to reach.
+#[derive(Clone, Copy, Debug)]
+pub enum Target {
+    /// The rate of `of`, at least so many times that of `against`.
+    Rate {
+        /// Who is judged.
+        of: Side,
+        /// Against whom.
+        against: Side,
+        /// How many times.
+        times: f64,
+    },
+    /// CPU microseconds a message, at most.
+    Cpu(f64),
+    /// The median latency in microseconds, at most.
+    Median(Side, f64),
+    /// The median latency, at most so many times that of the raw loop.
+    MedianOfRaw(f64),
+    /// No message overtaken by a later one.
+    Order,
+    /// The receivers' peak memory in MiB, at most.
+    ReceiverMemory(f64),
+    /// CPU microseconds, at most so many times those of the row of the same name to one member.
+    CpuOfOne(f64),
+}
+
+/// One workload of messages.
+#[derive(Clone, Copy, Debug)]
+pub struct Row {
+    /// For tables, and to choose it.
+    pub name: &'static str,
+    /// Send options, as a number.
+    pub options: u32,
+    /// Bytes of a message.
+    pub size: usize,
+    /// Threads that send, or tasks.
+    pub callers: u32,
+    /// Whether our callers are tasks of one thread; the others' are threads, 16 of them.
+    pub tasks: bool,
+    /// Members that get each message.
+    pub members: usize,
+    /// Where the ends run.
+    pub place: Place,
+    /// Who is measured, besides us.
+    pub sides: &'static [Side],
+    /// What is to be reached.
+    pub targets: &'static [Target],
+}
+
+const BASE: Row = Row {
+    name: "",
+    options: 6,
+    size: 512,
+    callers: 1,
+    tasks: false,
+    members: 1,
+    place: Place::Free,
+    sides: &[],
+    targets: &[],
+};
+
+const fn times(times: f64) -> Target {
+    Target::Rate {
+        of: Side::Ours,
+        against: Side::Tribes,
+        times,
+    }
+}
+
+const fn ahead_of(against: Side, times: f64) -> Target {
+    Target::Rate {
+        of: Side::Ours,
+        against,
+        times,
+    }
+}
+
+/// All of them.
+pub const ROWS: &[Row] = &[
+    Row {
+        name: "sync 512 B, one caller, one core",
+        place: Place::OneCore,
+        sides: &[Side::Tribes, Side::Ours, Side::Raw],
+        targets: &[times(4.0), Target::Cpu(7.5)],
+        ..BASE
+    },
+    Row {
+        name: "sync 512 B, one caller, a core each",
+        place: Place::OneEach,
+        sides: &[Side::Tribes, Side::Ours, Side::Spin, Side::Raw, Side::Redis],
+        targets: &[Target::MedianOfRaw(1.1), Target::Median(Side::Spin, 10.0)],
+        ..BASE
+    },
+    Row {
+        name: "sync 512 B, 16 callers",
+        callers: 16,
+        sides: &[Side::Tribes, Side::Ours, Side::Spin, Side::Raw, Side::Redis],
+        targets: &[
+            times(3.5),
+            Target::Cpu(4.0),
+            ahead_of(Side::Redis, 3.0),
+            Target::Rate {
+                of: Side::Spin,
+                against: Side::Tribes,
+                times: 6.0,
+            },
+        ],
+        ..BASE
+    },
+    Row {
+        name: "sync 512 B, 256 tasks",
+        callers: 256,
+        tasks: true,
+        sides: &[Side::Tribes, Side::Ours, Side::Raw],
+        targets: &[times(15.0), Target::Cpu(1.0)],
+        ..BASE
+    },
+    Row {
+        name: "none 64 B",
+        options: 0,
+        size: 64,
+        sides: &[Side::Tribes, Side::Ours, Side::Raw],
+        targets: &[times(10.0), Target::Cpu(0.7), Target::Order],
+        ..BASE
+    },
+    Row {
+        name: "none 512 B",
+        options: 0,
+        sides: &[Side::Tribes, Side::Ours, Side::Raw],
+        targets: &[times(10.0), Target::Cpu(0.7), Target::Order],
+        ..BASE
+    },
+    Row {
+        name: "async 64 B",
+        options: 8,
+        size: 64,
+        sides: &[Side::Tribes, Side::Ours, Side::Zenoh],
+        targets: &[times(10.0), Target::Cpu(0.7), Target::Order],
+        ..BASE
+    },
+    Row {
+        name: "async 512 B",
+        options: 8,
+        sides: &[Side::Tribes, Side::Ours, Side::Zenoh, Side::Raw],
+        targets: &[
+            times(10.0),
+            Target::Cpu(0.7),
+            Target::Order,
+            ahead_of(Side::Zenoh, 1.0),
+        ],
+        ..BASE
+    },
+    Row {
+        name: "async 4 KiB",
+        options: 8,
+        size: 4096,
+        sides: &[Side::Tribes, Side::Ours, Side::Zenoh, Side::Raw],
+        targets: &[times(4.0), Target::Cpu(3.0), ahead_of(Side::Zenoh, 1.0)],
+        ..BASE
+    },
+    Row {
+        name: "64 KiB one-way",
+        options: 0,
+        size: 64 * 1024,
+        sides: &[Side::Tribes, Side::Ours, Side::Iperf, Side::Raw],
+        targets: &[times(2.0), ahead_of(Side::Iperf, 0.8)],
+        ..BASE
+    },
+    Row {
+        name: "64 KiB sync",
+        size: 64 * 1024,
+        sides: &[Side::Tribes, Side::Ours, Side::Raw],
+        targets: &[times(2.0), Target::Cpu(70.0)],
+        ..BASE
+    },
+    Row {
+        name: "1 MiB one-way",
+        options: 0,
+        size: 1024 * 1024,
+        sides: &[Side::Tribes, Side::Ours, Side::Raw],
+        targets: &[times(2.5), Target::Cpu(500.0), Target::ReceiverMemory(64.0)],
+        ..BASE
+    },
+    Row {
+        name: "1 MiB sync",
+        size: 1024 * 1024,
+        sides: &[Side::Tribes, Side::Ours, Side::Raw],
+        targets: &[times(3.0), Target::Cpu(500.0), Target::ReceiverMemory(64.0)],
+        ..BASE
+    },
+    Row {
+        name: "sync 512 B, one member",
+        sides: &[Side::Tribes, Side::Ours],
+        ..BASE
+    },
+    Row {
+        name: "sync 512 B, three members",
+        members: 3,
+        sides: &[Side::Tribes, Side::Ours],
+        targets: &[times(3.0), Target::CpuOfOne(3.6)],
+        ..BASE
+    },
+];

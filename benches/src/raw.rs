@@ -1,0 +1,136 @@
+//! What the sockets alone allow: blocking loops over one loopback connection, told what to do as `peer` is.
+//!
+//! With ACK (options 2 and 6) every caller's message has its 21 bytes of answer, and as many messages as there are callers
+//! are under way; each write carries what may be sent at that moment. Without, whole frames are joined into
+//! writes of [`JOIN`] bytes, larger ones written one by one.
+
+use std::io::{BufRead as _, Read as _, Write as _};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::time::Instant;
+
+use folkmoot_core::wire::ACK_FRAME;
+
+use crate::Result;
+use crate::latency::Latencies;
+
+/// Bytes of one write of joined frames.
+const JOIN: usize = 64 * 1024;
+/// What a frame has beside its message, with our member block.
+const OVERHEAD: usize = 130;
+
+/// Runs until standard input ends: `send PORT` or `receive PORT`.
+///
+/// # Errors
+/// A socket failed.
+pub fn run(role: &str, port: u16) -> Result<()> {
+    match role {
+        "receive" => receive(port),
+        _ => send(port),
+    }
+}
+
+fn receive(port: u16) -> Result<()> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
+    println!("READY");
+    let (mut stream, _) = listener.accept()?;
+    stream.set_nodelay(true)?;
+    let mut buffer = vec![0; 256 * 1024];
+    for line in std::io::stdin().lock().lines() {
+        let line = line?;
+        let words: Vec<u64> = line
+            .split_whitespace()
+            .skip(1)
+            .map(str::parse)
+            .collect::<std::result::Result<_, _>>()?;
+        let [callers, each, size, options] = words[..] else {
+            return Err(format!("`{line}`?").into());
+        };
+        println!("OK");
+        let frame = size + OVERHEAD as u64;
+        let (total, answers) = (callers * each * frame, options & 2 != 0);
+        let acks = ACK_FRAME.repeat(callers as usize);
+        let (mut received, mut answered) = (0, 0);
+        while received < total {
+            let len = stream.read(&mut buffer)?;
+            if len == 0 {
+                return Err("the sender has gone".into());
+            }
+            received += len as u64;
+            let whole = received / frame;
+            if answers && whole > answered {
+                let count = (whole - answered) as usize;
+                stream.write_all(&acks[..count.min(callers as usize) * ACK_FRAME.len()])?;
+                answered = whole;
+            }
+        }
+        println!("RECEIVED 0 0");
+    }
+    Ok(())
+}
+
+fn send(port: u16) -> Result<()> {
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+    stream.set_nodelay(true)?;
+    println!("READY");
+    for line in std::io::stdin().lock().lines() {
+        let line = line?;
+        let words: Vec<u64> = line
+            .split_whitespace()
+            .skip(1)
+            .map(str::parse)
+            .collect::<std::result::Result<_, _>>()?;
+        let [callers, each, size, options] = words[..] else {
+            return Err(format!("`{line}`?").into());
+        };
+        let frame = size as usize + OVERHEAD;
+        let mut latencies = Latencies::default();
+        if options & 2 != 0 {
+            pipelined(&mut stream, callers, each, frame, &mut latencies)?;
+        } else {
+            let at_once = (JOIN / frame).max(1) as u64;
+            let bytes = vec![7; at_once as usize * frame];
+            let mut left = callers * each;
+            while left > 0 {
+                let count = left.min(at_once);
+                stream.write_all(&bytes[..count as usize * frame])?;
+                left -= count;
+            }
+        }
+        println!("SENT 0 0 {}", latencies.report());
+    }
+    Ok(())
+}
+
+/// Keeps `callers` messages under way until `callers * each` are answered.
+fn pipelined(
+    stream: &mut TcpStream,
+    callers: u64,
+    each: u64,
+    frame: usize,
+    latencies: &mut Latencies,
+) -> Result<()> {
+    let total = callers * each;
+    let bytes = vec![7; callers as usize * frame];
+    let mut answers = vec![0; 64 * 1024];
+    let (mut sent, mut answered, mut part) = (0, 0, 0);
+    while answered < total {
+        let may = (answered + callers).min(total) - sent;
+        let began = Instant::now();
+        if may > 0 {
+            stream.write_all(&bytes[..may as usize * frame])?;
+            sent += may;
+        }
+        let len = stream.read(&mut answers)?;
+        if len == 0 {
+            return Err("the receiver has gone".into());
+        }
+        part += len;
+        let whole = part / ACK_FRAME.len();
+        part %= ACK_FRAME.len();
+        answered += whole as u64;
+        if callers == 1 && whole > 0 {
+            latencies.add(u64::try_from(began.elapsed().as_nanos())?);
+        }
+    }
+    Ok(())
+}
