@@ -10,6 +10,7 @@ use axum::routing::get;
 use folkmoot::{
     Cluster, DeltaManager, Session, SessionError, SessionId, SessionLayer, StaticMember,
 };
+use folkmoot_core::session::EventType;
 
 use crate::latency::Latencies;
 use crate::{Result, local};

@@ -10,7 +10,7 @@ use folkmoot_core::channel::{
 };
 use folkmoot_core::membership::StaticMember;
 use folkmoot_core::wire::{SendOptions, UniqueId};
-use folkmoot_mio::{MulticastSocket, ReceiverSockets};
+use folkmoot_mio::{MulticastSocket, ReceiverSockets, Tuning};
 
 use crate::address;
 use crate::cluster::Cluster;
@@ -45,6 +45,7 @@ pub struct ClusterBuilder {
     failure_detector: FailureDetectorConfig,
     stop_timeout: Duration,
     limits: Limits,
+    tuning: Tuning,
     pub(crate) channel_send_options: SendOptionsSetting,
     pub(crate) jvm_route: Option<String>,
     pub(crate) host_name: String,
@@ -75,6 +76,7 @@ impl Default for ClusterBuilder {
             failure_detector: channel.failure_detector,
             stop_timeout: channel.stop_timeout,
             limits: channel.limits,
+            tuning: Tuning::default(),
             channel_send_options: SendOptions::ASYNCHRONOUS.into(),
             jvm_route: None,
             host_name: "localhost".to_owned(),
@@ -219,6 +221,12 @@ impl ClusterBuilder {
         self
     }
 
+    /// Budgets and waiting times of the driver, such as how long it spins before it sleeps.
+    pub fn tuning(mut self, tuning: Tuning) -> Self {
+        self.tuning = tuning;
+        self
+    }
+
     /// How long a shutdown waits for queued messages to leave; 3 s.
     pub fn stop_timeout(mut self, timeout: Duration) -> Self {
         self.stop_timeout = timeout;
@@ -353,6 +361,7 @@ impl ClusterBuilder {
         let mut driver = folkmoot_mio::Config::new(ip);
         driver.receiver.port = self.receiver_port;
         driver.receiver.auto_bind = self.auto_bind;
+        driver.tuning = self.tuning.clone();
         if let Membership::Multicast = self.membership {
             driver.multicast = Some(self.multicast.clone());
         }

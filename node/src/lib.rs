@@ -74,7 +74,7 @@ pub use folkmoot_core::session::{
     SessionId, TransferResult,
 };
 pub use folkmoot_core::wire::{Member, SendOptions, UniqueId};
-pub use folkmoot_mio::{BindError, DriverStats};
+pub use folkmoot_mio::{BindError, DriverStats, Tuning};
 pub use messages::{Message, Messages};
 pub use pattern::{PatternError, name_filter};
 pub use settings::SendOptionsSetting;

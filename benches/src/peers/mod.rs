@@ -7,6 +7,7 @@ pub mod sessions;
 pub mod side;
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -76,7 +77,7 @@ impl Options {
 
     /// About how long a round lasts.
     fn round(&self) -> Duration {
-        Duration::from_millis(if self.quick { 200 } else { 2000 })
+        Duration::from_millis(if self.quick { 150 } else { 2000 })
     }
 
     /// Rounds before those that count: compilers compile, and each side finds what fills a round.
@@ -114,16 +115,16 @@ fn measure(options: &Options, scratch: &std::path::Path) -> Result<()> {
     let mut idle = Vec::new();
     for row in ROWS.iter().filter(|row| options.wants(row.name)) {
         for side in row.sides.iter().filter(|side| tools.has(**side)) {
-            let key = (*side, row.members);
-            if !sides.contains_key(&key) {
-                let running = Running::start(&tools, *side, row.members)?;
-                if matches!(side, Side::Tribes | Side::Ours) && row.members == 1 {
-                    // Heartbeats and checks have begun; nothing else has happened.
-                    std::thread::sleep(Duration::from_millis(500));
-                    idle.push((*side, running.idle_mib()?));
-                }
-                sides.insert(key, running);
+            let Entry::Vacant(place) = sides.entry((*side, row.members)) else {
+                continue;
+            };
+            let running = Running::start(&tools, *side, row.members)?;
+            if matches!(side, Side::Tribes | Side::Ours) && row.members == 1 {
+                // Heartbeats and checks have begun; nothing else has happened.
+                std::thread::sleep(Duration::from_millis(500));
+                idle.push((*side, running.idle_mib()?));
             }
+            place.insert(running);
         }
         let figures = one_row(options, &tools, row, &mut sides)?;
         report.add(judge(row, &figures, &report));

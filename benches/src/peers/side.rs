@@ -92,7 +92,7 @@ impl Running {
                 };
                 let [sender, a, b, c] = free_ports()?;
                 let receivers = &[a, b, c][..members];
-                let mut start = |role: &str, port: u16, others: &[u16]| {
+                let start = |role: &str, port: u16, others: &[u16]| {
                     let mut command = command();
                     command.arg(port.to_string());
                     command.args(others.iter().map(u16::to_string));
@@ -186,7 +186,7 @@ impl Running {
             Place::OneCore => (Some(0), Some(0)),
             Place::OneEach => (Some(0), Some(1)),
         };
-        for process in &self.sender {
+        for process in self.sender.iter() {
             process.pin(first)?;
         }
         for process in self.receivers.iter().chain(&self.servers) {
@@ -282,6 +282,7 @@ pub fn redis_server(scratch: &Path, port: u16, replica_of: Option<u16>) -> Resul
     command
         .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
         .args(["--repl-diskless-sync-delay", "0"])
+        .args(["--enable-debug-command", "local"])
         .args(["--port", &port.to_string()])
         .args(["--dir", &scratch.to_string_lossy()])
         .args(["--logfile", &format!("redis-{port}.log")]);
