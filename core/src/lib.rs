@@ -5,7 +5,7 @@
 //! storeys, each usable alone:
 //!
 //! 1. [`wire`] and [`java`]: formats, no state;
-//! 2. [`channel`] (with [`membership`] and [`transport`] inside): Tribes' `GroupChannel`;
+//! 2. [`channel`] (with [`interceptor`], [`membership`] and [`transport`] inside): Tribes' `GroupChannel`;
 //! 3. [`session`] and [`cluster`]: Tomcat's `DeltaManager` and `SimpleTcpCluster`.
 //!
 //! Read [`engine`] first: it is the whole boundary between this crate and whoever drives it.
@@ -31,6 +31,8 @@ pub mod channel;
 #[cfg(feature = "alloc")]
 pub mod cluster;
 pub mod engine;
+#[cfg(feature = "alloc")]
+pub mod interceptor;
 #[cfg(feature = "alloc")]
 pub mod java;
 #[cfg(feature = "alloc")]

@@ -82,6 +82,7 @@ fn main() {
     );
     write(root, "session_state", states.iter().cloned());
     write(root, "new_session_id", payloads(&[15]).into_iter());
+    layers(root, &tribes("interceptors.json"));
     write(root, "channel", scripts().into_iter());
     let told = deltas
         .iter()
@@ -117,6 +118,34 @@ fn payloads(messages: &[Vec<u8>], kinds: &[u8]) -> Vec<Vec<u8>> {
             .then(|| message[at + 4..][..len as usize].to_vec())
     };
     messages.iter().filter_map(payload).collect()
+}
+
+/// What interceptors have made of messages.
+fn layers(root: &Path, messages: &[Vec<u8>]) {
+    let zipped = messages
+        .iter()
+        .filter(|bytes| bytes.starts_with(&[0x1f, 0x8b]));
+    write(root, "gzip", zipped.cloned());
+    let any = |first: u8| {
+        messages
+            .iter()
+            .map(move |bytes| [&[first], &bytes[..]].concat())
+    };
+    write(root, "encrypted", (0..4).flat_map(any));
+    write(root, "fragment", messages.iter().cloned());
+    let script = |stack: u8| {
+        let one = move |bytes: &Vec<u8>| {
+            let bytes = &bytes[..bytes.len().min(255)];
+            let one = |id: u8, how: u8| [&[id, how, bytes.len() as u8], bytes].concat();
+            [&[stack][..], &one(1, 1), &one(2, 0x14), &one(1, 0xc1)].concat()
+        };
+        messages.iter().step_by(3).map(one)
+    };
+    write(
+        root,
+        "layers",
+        [0, 1, 4, 8, 0x8c].into_iter().flat_map(script),
+    );
 }
 
 /// What may happen to a channel, by the numbers of its target: members come, messages go both ways, time passes.

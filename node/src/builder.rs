@@ -8,6 +8,9 @@ use folkmoot_core::channel::{
     ChannelConfig, FailureDetectorConfig, Limits, MembershipConfig, MulticastConfig,
     ReceiverConfig, SenderConfig, StaticConfig,
 };
+use folkmoot_core::interceptor::{
+    EncryptInterceptor, FragmentationInterceptor, GzipInterceptor, Interceptor, OrderInterceptor,
+};
 use folkmoot_core::membership::StaticMember;
 use folkmoot_core::wire::{SendOptions, UniqueId};
 use folkmoot_mio::{MulticastSocket, ReceiverSockets, Tuning};
@@ -37,6 +40,7 @@ pub struct ClusterBuilder {
     receiver_address: Option<IpAddr>,
     receiver_port: u16,
     auto_bind: u16,
+    interceptors: Vec<Interceptor>,
     domain: String,
     payload: Vec<u8>,
     unique_id: Option<UniqueId>,
@@ -68,6 +72,7 @@ impl Default for ClusterBuilder {
             receiver_address: None,
             receiver_port: receiver.port,
             auto_bind: receiver.auto_bind,
+            interceptors: Vec::new(),
             domain: String::new(),
             payload: Vec::new(),
             unique_id: None,
@@ -173,6 +178,46 @@ impl ClusterBuilder {
     pub fn unique_id(mut self, id: UniqueId) -> Self {
         self.unique_id = Some(id);
         self
+    }
+}
+
+/// # Interceptors
+///
+/// Layers between the cluster and the network, as in `server.xml`: the first added is nearest to the application. All
+/// members need the same ones that change bytes, in the same order. What `TcpFailureDetector`,
+/// `MessageDispatchInterceptor`, `TcpPingInterceptor` and `StaticMembershipInterceptor` do is always there, below them.
+impl ClusterBuilder {
+    /// Adds an interceptor below those added before (`<Interceptor>`). [`Interceptor::named`] makes one of
+    /// Tomcat's names.
+    pub fn interceptor(mut self, interceptor: impl Into<Interceptor>) -> Self {
+        self.interceptors.push(interceptor.into());
+        self
+    }
+
+    /// Adds an `EncryptInterceptor`: `AES/GCM/NoPadding` with this key of 32, 48 or 64 hexadecimal digits
+    /// (`encryptionKey`), the same on every member. The members' clocks must agree within 10 s. Heartbeats stay readable.
+    pub fn encrypt(self, key: impl Into<String>) -> Self {
+        self.interceptor(EncryptInterceptor::new(key))
+    }
+
+    /// Adds a `GzipInterceptor` with Tomcat's defaults. Add it before [`encrypt`](Self::encrypt): ciphertext
+    /// cannot be compressed.
+    pub fn gzip(self) -> Self {
+        self.interceptor(GzipInterceptor::default())
+    }
+
+    /// Adds a `FragmentationInterceptor`: messages longer than `max_size` bytes leave in pieces (`maxSize`).
+    pub fn fragmentation(self, max_size: usize) -> Self {
+        self.interceptor(FragmentationInterceptor {
+            max_size,
+            ..FragmentationInterceptor::default()
+        })
+    }
+
+    /// Adds an `OrderInterceptor` with Tomcat's defaults. Between members of this kind session messages keep their
+    /// order without it.
+    pub fn order(self) -> Self {
+        self.interceptor(OrderInterceptor::default())
     }
 }
 
@@ -343,6 +388,7 @@ impl ClusterBuilder {
         let mut channel = ChannelConfig::new(SocketAddr::new(ip, self.receiver_port.max(1)));
         channel.domain = domain;
         channel.payload.clone_from(&self.payload);
+        channel.interceptors.clone_from(&self.interceptors);
         channel.membership = match &self.membership {
             Membership::Multicast => MembershipConfig::Multicast(self.multicast_times),
             Membership::Static(members) => MembershipConfig::Static(StaticConfig {

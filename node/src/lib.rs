@@ -30,6 +30,7 @@
 //! - [`Cluster`] is the handle: members, events, messages of your own, [`shutdown`](Cluster::shutdown).
 //! - [`DeltaManager`] holds the sessions of one web application.
 //! - [`SessionLayer`] is Tomcat's `JvmRouteBinderValve` and `ReplicationValve`, [`Session`] the extractor.
+//! - [`interceptor`]: encryption, compression and the other layers that a cluster's messages may pass.
 //! - [`java`] reads and writes what Java nodes put into sessions.
 //!
 //! # What the send options promise
@@ -64,9 +65,11 @@ pub use delta_manager::{DeltaManager, SessionView};
 pub use error::{ConfigError, ContextError, StartError};
 pub use event::{Event, Events, EventsError, StateTransfer};
 pub use folkmoot_core::channel::{
-    ChannelStats, FailureDetectorConfig, FaultCause, Limits, ReceiverConfig, SenderConfig,
+    ChannelStats, ConfigError as ChannelConfigError, FailureDetectorConfig, FaultCause, Limits,
+    ReceiverConfig, SenderConfig,
 };
 pub use folkmoot_core::cluster::ClusterStats;
+pub use folkmoot_core::interceptor;
 pub use folkmoot_core::java;
 pub use folkmoot_core::membership::StaticMember;
 pub use folkmoot_core::session::{

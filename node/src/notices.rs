@@ -218,6 +218,13 @@ impl Notices {
                     tracing::warn!(%from, suppressed, "input was refused: {reason}");
                 }
             }
+            ChannelEvent::Throughput(stats) => tracing::info!(
+                messages_sent = stats.messages_sent,
+                bytes_sent = stats.bytes_sent,
+                messages_received = stats.messages_received,
+                bytes_received = stats.bytes_received,
+                "throughput"
+            ),
             other => tracing::debug!(event = ?other, "channel event"),
         }
     }

@@ -6,6 +6,8 @@ use core::fmt;
 use core::net::SocketAddr;
 use core::time::Duration;
 
+use crate::interceptor::stack::Stack;
+use crate::interceptor::{Interceptor, InterceptorError};
 use crate::membership::StaticMember;
 use crate::transport::MARKER;
 use crate::wire::UniqueId;
@@ -35,6 +37,9 @@ pub struct ChannelConfig {
     /// Whether heartbeats and messages of members of another domain are left out (and counted), as
     /// `DomainFilterInterceptor` does. Default true.
     pub domain_filter: bool,
+    /// Layers between the channel and its listener, as in `server.xml`: the first is nearest to the application. Default
+    /// none. All members must have those that change bytes, in the same order.
+    pub interceptors: Vec<Interceptor>,
     /// How members find each other.
     pub membership: MembershipConfig,
     /// How messages leave.
@@ -163,6 +168,7 @@ impl ChannelConfig {
             unique_id: None,
             previous_unique_id: None,
             domain_filter: true,
+            interceptors: Vec::new(),
             membership: MembershipConfig::Multicast(MulticastConfig::default()),
             sender: SenderConfig::default(),
             failure_detector: FailureDetectorConfig::default(),
@@ -252,7 +258,14 @@ impl ChannelConfig {
                 "1 to 64",
             ));
         }
-        self.limits.validate()
+        self.limits.validate()?;
+        self.stack().map(drop)
+    }
+
+    /// The interceptors at work.
+    pub(super) fn stack(&self) -> Result<Stack, ConfigError> {
+        Stack::new(&self.interceptors, &self.limits)
+            .map_err(|(index, error)| ConfigError::Interceptor(index, error))
     }
 }
 
@@ -405,6 +418,8 @@ pub enum ConfigError {
     StaticMemberTwice(usize),
     /// The setting of this name is out of its range, which follows.
     OutOfRange(&'static str, &'static str),
+    /// The interceptor at this index (from 0) cannot work.
+    Interceptor(usize, InterceptorError),
 }
 
 impl fmt::Display for ConfigError {
@@ -431,6 +446,7 @@ impl fmt::Display for ConfigError {
                 write!(f, "static member {index} has the same address as one before it; list each member once")
             }
             Self::OutOfRange(name, wanted) => write!(f, "`{name}` must be {wanted}"),
+            Self::Interceptor(index, error) => write!(f, "interceptor {index}: {error}"),
         }
     }
 }

@@ -5,6 +5,7 @@ use core::fmt;
 use core::net::SocketAddr;
 
 use super::MemberIndex;
+use crate::interceptor::{Refusal, ThroughputStats};
 use crate::wire::{DecodeError, UniqueId};
 
 /// Something that happened, from [`Channel::poll_event`](super::Channel::poll_event).
@@ -42,6 +43,8 @@ pub enum ChannelEvent {
         /// What was wrong.
         reason: BadInput,
     },
+    /// A `ThroughputInterceptor` has seen another `interval` messages: its counters.
+    Throughput(ThroughputStats),
     /// The channel has stopped: everything was said or its time was over.
     Stopped,
 }
@@ -102,6 +105,8 @@ pub enum BadInput {
     Reply(DecodeError),
     /// An ACK that nothing waits for.
     UnexpectedReply,
+    /// An interceptor refused a message. It depends on the reason whether the peer lost its connection.
+    Interceptor(Refusal),
 }
 
 impl fmt::Display for BadInput {
@@ -119,6 +124,7 @@ impl fmt::Display for BadInput {
             }
             Self::Reply(error) => write!(f, "bad reply: {error}"),
             Self::UnexpectedReply => f.write_str("ACK that nothing waits for"),
+            Self::Interceptor(refusal) => refusal.fmt(f),
         }
     }
 }

@@ -43,6 +43,8 @@ pub(super) struct Timers {
     pub(super) receivers: Option<Instant>,
     /// The channel's own heartbeat.
     pub(super) housekeeping: Option<Instant>,
+    /// When a message has waited too long in an interceptor.
+    pub(super) layers: Option<Instant>,
     /// The end of the time to learn the members.
     pub(super) settle: Option<Instant>,
     /// The end of a phase of stopping.
@@ -59,6 +61,7 @@ impl Timers {
             self.lanes,
             self.receivers,
             self.housekeeping,
+            self.layers,
             self.settle,
             self.stop,
         ]
@@ -87,6 +90,7 @@ impl Channel {
         }
         self.phase = Phase::Running;
         self.settled = false;
+        self.stack.start(self.clock.unix_ms(now));
         self.timers.housekeeping = Some(now + self.config.heartbeat);
         match &self.config.membership {
             MembershipConfig::Multicast(multicast) => {

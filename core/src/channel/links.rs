@@ -115,10 +115,12 @@ impl Channel {
             events,
             stats,
             config,
+            stack,
             ..
         } = self;
         let events_max = config.limits.events_max;
         let throw = config.sender.throw_on_failed_ack;
+        let retry = throw && !stack.refuses_repeats();
         let Some(entry) = members.get_mut(member) else {
             return;
         };
@@ -128,7 +130,7 @@ impl Channel {
         entry.last_heard = now;
         let mut released = 0usize;
         let mut failed = false;
-        let result = lane.received(now, pool, bytes, throw, |reply, bytes| {
+        let result = lane.received(now, pool, bytes, retry, |reply, bytes| {
             released = released.saturating_add(bytes);
             let (frame, fault) = match reply {
                 Reply::Acknowledged(frame) => {

@@ -22,6 +22,7 @@ mod config;
 mod engine;
 mod event;
 mod inspect;
+mod layers;
 mod life;
 mod links;
 mod listener;
@@ -45,6 +46,7 @@ pub use send::{Body, Lane, SendError, To};
 pub use stats::{BadInputStats, ChannelStats};
 
 use crate::engine::Output;
+use crate::interceptor::stack::Stack;
 pub use crate::membership::StaticMember;
 use crate::membership::local::Local;
 use crate::membership::table::Table;
@@ -73,6 +75,8 @@ pub struct Channel {
     conns: Conns,
     pool: ChunkPool,
     sends: Sends,
+    /// The interceptors; nearly always none.
+    stack: Stack,
     outputs: VecDeque<Output>,
     events: VecDeque<ChannelEvent>,
     /// Membership changes that the listener has not been told.
@@ -113,6 +117,7 @@ impl Channel {
         unix_ms: u64,
     ) -> Result<Self, ConfigError> {
         config.validate()?;
+        let stack = config.stack()?;
         let mut rng = Rng::new(seed);
         let unique_id = config
             .unique_id
@@ -134,6 +139,7 @@ impl Channel {
             conns: Conns::default(),
             pool: ChunkPool::default(),
             sends: Sends::default(),
+            stack,
             outputs: VecDeque::new(),
             events: VecDeque::new(),
             news: VecDeque::new(),
@@ -252,6 +258,7 @@ impl Channel {
             BadInput::TooMuchIncomplete => &mut bad.too_much_incomplete,
             BadInput::Superseded => &mut bad.superseded,
             BadInput::Reply(_) | BadInput::UnexpectedReply => &mut bad.reply,
+            BadInput::Interceptor(_) => &mut bad.interceptor,
         };
         *counter = counter.wrapping_add(1);
         // A flood of bad input must not push out what else is to be told.

@@ -11,6 +11,7 @@ use super::{
     BadInput, Channel, ChannelListener, Inbound, MemberIndex, MembershipConfig, Verdict, count,
 };
 use crate::engine::{ConnId, Output, Target};
+use crate::interceptor::{Cost, Refusal};
 use crate::plant::{Bug, planted};
 use crate::time::Instant;
 use crate::transport::conns::Conn;
@@ -225,7 +226,7 @@ impl Channel {
         let policy = message.options.ack_policy();
         if planted(Bug::AckLost) && message.unique_id.last().is_some_and(|byte| byte % 16 == 0) {
             if let Some(sender) = &receiver.sender {
-                self.deliver(now, sender, &message, listener);
+                let _ = self.deliver(now, sender, &message, listener);
             }
             return Ok(());
         }
@@ -236,7 +237,19 @@ impl Channel {
         let Some(sender) = &receiver.sender else {
             return Ok(());
         };
-        let verdict = self.deliver(now, sender, &message, listener);
+        let verdict = match self.deliver(now, sender, &message, listener) {
+            Ok(verdict) => verdict,
+            Err(refusal) => {
+                let reason = BadInput::Interceptor(refusal);
+                let verdict = match refusal.cost() {
+                    Cost::Connection => return Err(reason),
+                    Cost::Answer => Verdict::Failed,
+                    Cost::Nothing => Verdict::Processed,
+                };
+                self.bad_input(receiver.peer, reason);
+                verdict
+            }
+        };
         if policy == AckPolicy::OnProcessed {
             count(&mut self.stats.acks_sent);
             match verdict {
@@ -306,30 +319,33 @@ impl Channel {
         sender: &Sender,
         message: &ChannelData<'_>,
         listener: &mut L,
-    ) -> Verdict {
+    ) -> Result<Verdict, Refusal> {
         if self.config.domain_filter && sender.member.domain != self.local.member.domain {
             count(&mut self.stats.messages_other_domain);
-            return Verdict::Processed;
+            return Ok(Verdict::Processed);
         }
         if sender.member == self.local.member {
             count(&mut self.stats.messages_from_ourselves);
-            return Verdict::Processed;
+            return Ok(Verdict::Processed);
         }
         let fixed = matches!(self.config.membership, MembershipConfig::Static(_));
         match Control::classify(message.message) {
             Some(Control::TcpFailDetect | Control::TcpPing) => {
                 count(&mut self.stats.probes_received);
-                return Verdict::Processed;
+                return Ok(Verdict::Processed);
             }
             Some(Control::MemberStart) if fixed => {
                 self.static_started(now, sender.index);
-                return Verdict::Processed;
+                return Ok(Verdict::Processed);
             }
             Some(Control::MemberStop) if fixed => {
                 self.static_stopped(now, sender.index);
-                return Verdict::Processed;
+                return Ok(Verdict::Processed);
             }
             _ => {}
+        }
+        if !self.stack.is_empty() {
+            return self.climb(now, sender, message, listener);
         }
         count(&mut self.stats.messages_received);
         if !sender.index.is_some_and(|index| self.is_member(index)) {
@@ -349,7 +365,7 @@ impl Channel {
         if verdict == Verdict::Failed {
             count(&mut self.stats.messages_failed);
         }
-        verdict
+        Ok(verdict)
     }
 
     pub(super) fn datagram_received<L: ChannelListener>(
@@ -375,7 +391,9 @@ impl Channel {
                         let Some(sender) = &sender else {
                             return Ok(());
                         };
-                        let verdict = self.deliver(now, sender, &message, listener);
+                        let verdict = self
+                            .deliver(now, sender, &message, listener)
+                            .map_err(BadInput::Interceptor)?;
                         self.answer_datagram(from, message.options, verdict);
                         Ok(())
                     });

@@ -20,7 +20,7 @@ use crate::wire::frame::{END, OVERHEAD};
 
 /// A shared body up to this length is copied beside other small frames: one copy costs less than a reference count and a
 /// run of its own in the write.
-const COPY_SHARED_MAX: usize = 8 * 1024;
+pub(super) const COPY_SHARED_MAX: usize = 8 * 1024;
 /// A borrowed body has to be copied anyway. For several destinations it gets memory of its own from here on, so that it is
 /// copied once for all of them,
 const COPY_BORROWED_MAX: usize = 32 * 1024;
@@ -58,7 +58,7 @@ pub enum Body<'a> {
 }
 
 impl Body<'_> {
-    fn as_slice(&self) -> &[u8] {
+    pub(super) fn as_slice(&self) -> &[u8] {
         match self {
             Self::Borrowed(bytes) => bytes,
             Self::Shared(bytes) => bytes,
@@ -138,15 +138,15 @@ impl fmt::Display for SendError {
 impl core::error::Error for SendError {}
 
 /// One frame on its way into the lanes.
-struct Outgoing<'a> {
-    options: SendOptions,
-    timestamp_ms: u64,
-    id: UniqueId,
-    body: &'a [u8],
+pub(super) struct Outgoing<'a> {
+    pub(super) options: SendOptions,
+    pub(super) timestamp_ms: u64,
+    pub(super) id: UniqueId,
+    pub(super) body: &'a [u8],
     /// The same body, if it is not to be copied.
-    shared: Option<Bytes>,
-    frame_len: usize,
-    send: SendKey,
+    pub(super) shared: Option<Bytes>,
+    pub(super) frame_len: usize,
+    pub(super) send: SendKey,
 }
 
 impl Channel {
@@ -205,6 +205,9 @@ impl Channel {
     ) -> Result<UniqueId, SendError> {
         if self.phase != Phase::Running {
             return Err(SendError::NotStarted);
+        }
+        if !self.stack.is_empty() {
+            return self.send_through_layers(now, to, options, lane, body);
         }
         let len = body.as_slice().len();
         let header = self.local.template.header().len();
@@ -268,7 +271,7 @@ impl Channel {
     }
 
     /// Looks up the destinations and whether each has room.
-    fn choose(
+    pub(super) fn choose(
         &mut self,
         to: To<'_>,
         frame_len: usize,
@@ -309,7 +312,7 @@ impl Channel {
 
     /// Puts one frame on a lane of one member. The template holds the message with `outgoing.options`, `header` a shared
     /// copy of it once there is one.
-    fn enqueue(
+    pub(super) fn enqueue(
         &mut self,
         now: Instant,
         target: MemberIndex,
@@ -483,23 +486,32 @@ impl Channel {
         options: SendOptions,
         message: &[u8],
     ) -> Result<UniqueId, SendError> {
-        const DATAGRAM_MAX: usize = 65_507;
         if !matches!(
             self.config.membership,
             super::MembershipConfig::Multicast(_)
         ) {
             return Err(SendError::NoMulticast);
         }
-        let overhead = self.local.template.header().len().saturating_add(END.len());
-        let max = DATAGRAM_MAX.saturating_sub(overhead);
-        if message.len() > max {
-            return Err(SendError::TooLong {
-                len: message.len(),
-                max,
-            });
-        }
+        self.check_datagram(message.len())?;
         let (id, frame) = self.frame(now, options, message);
         self.datagram(Target::Group, &frame);
+        self.broadcast_done(id, options);
+        Ok(id)
+    }
+
+    /// Whether a message of `len` bytes fits into a datagram.
+    pub(super) fn check_datagram(&self, len: usize) -> Result<(), SendError> {
+        const DATAGRAM_MAX: usize = 65_507;
+        let overhead = self.local.template.header().len().saturating_add(END.len());
+        let max = DATAGRAM_MAX.saturating_sub(overhead);
+        if len > max {
+            return Err(SendError::TooLong { len, max });
+        }
+        Ok(())
+    }
+
+    /// A message has left for the group.
+    pub(super) fn broadcast_done(&mut self, id: UniqueId, options: SendOptions) {
         count(&mut self.stats.messages_sent);
         if options.contains(SendOptions::USE_ACK) {
             // Nothing will be answered: what can be known is known now.
@@ -508,7 +520,6 @@ impl Channel {
                 faulty: Vec::new(),
             });
         }
-        Ok(id)
     }
 }
 

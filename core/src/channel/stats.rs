@@ -1,5 +1,7 @@
 //! What a channel counts.
 
+use crate::interceptor::InterceptorStats;
+
 /// Counters of a channel since it was made; they wrap never and are never reset.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ChannelStats {
@@ -63,6 +65,8 @@ pub struct ChannelStats {
     pub probes_sent: u64,
     /// TCP checks that failed.
     pub probes_failed: u64,
+    /// What the interceptors count.
+    pub interceptors: InterceptorStats,
     /// Bad input by reason.
     pub bad: BadInputStats,
     /// Events not kept because nobody polled them.
@@ -90,6 +94,8 @@ pub struct BadInputStats {
     pub superseded: u64,
     /// Replies that are no ACK, or that nothing waited for.
     pub reply: u64,
+    /// Messages that an interceptor refused.
+    pub interceptor: u64,
 }
 
 impl BadInputStats {
@@ -104,5 +110,6 @@ impl BadInputStats {
             .wrapping_add(self.too_much_incomplete)
             .wrapping_add(self.superseded)
             .wrapping_add(self.reply)
+            .wrapping_add(self.interceptor)
     }
 }

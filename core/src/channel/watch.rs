@@ -162,6 +162,7 @@ impl Channel {
     pub(super) fn forget(&mut self, member: MemberIndex) -> Option<Entry> {
         self.drop_lanes(member, FaultCause::Disappeared);
         let entry = self.members.remove(member)?;
+        self.leave_layers(member);
         if let Check::Running { conn, .. } = entry.check {
             self.checks = self.checks.saturating_sub(1);
             if self.conns.remove(conn, Vec::new()).is_some() {

@@ -2,6 +2,8 @@
 
 pub(crate) mod fixed;
 pub(crate) mod local;
+mod member_message;
 pub(crate) mod table;
 
 pub use fixed::StaticMember;
+pub use member_message::{MemberMessage, MemberMessageType};

@@ -22,7 +22,7 @@ impl SendKey {
 #[derive(Debug)]
 struct Entry {
     id: UniqueId,
-    /// Destinations that have neither answered nor failed.
+    /// Frames that have neither been answered nor failed.
     open: usize,
     faulty: Vec<(MemberIndex, FaultCause)>,
 }
@@ -35,11 +35,11 @@ pub(crate) struct Sends {
 }
 
 impl Sends {
-    /// A message to `destinations` members.
-    pub(crate) fn open(&mut self, id: UniqueId, destinations: usize) -> SendKey {
+    /// A message in so many frames, one a destination as a rule.
+    pub(crate) fn open(&mut self, id: UniqueId, frames: usize) -> SendKey {
         let entry = Entry {
             id,
-            open: destinations,
+            open: frames,
             faulty: Vec::new(),
         };
         if let Some(key) = self.free.pop()
@@ -53,14 +53,19 @@ impl Sends {
         SendKey(key)
     }
 
-    /// One destination is settled; the outcome once all are.
+    /// One frame is settled; the outcome once all are.
     pub(crate) fn settle(
         &mut self,
         key: SendKey,
         fault: Option<(MemberIndex, FaultCause)>,
     ) -> Option<(UniqueId, Vec<(MemberIndex, FaultCause)>)> {
         let entry = self.entries.get_mut(key.0 as usize)?;
-        entry.faulty.extend(fault);
+        // A message in several frames fails once.
+        if let Some((member, cause)) = fault
+            && !entry.faulty.iter().any(|(faulty, _)| *faulty == member)
+        {
+            entry.faulty.push((member, cause));
+        }
         entry.open = entry.open.checked_sub(1)?;
         if entry.open > 0 {
             return None;

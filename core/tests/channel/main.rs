@@ -6,6 +6,7 @@ mod acks;
 mod anything;
 mod bad_input;
 mod exchange;
+mod interceptors;
 mod members;
 mod net;
 mod retries;

@@ -1,5 +1,6 @@
 //! The formats and machines of `folkmoot-core`.
 
+pub mod interceptor;
 pub mod java;
 pub mod machine;
 pub mod session;
@@ -22,6 +23,10 @@ pub const TARGETS: &[Target] = &[
     ("delta_session", session::delta_session),
     ("session_state", session::session_state),
     ("new_session_id", session::new_session_id),
+    ("gzip", interceptor::gzip),
+    ("encrypted", interceptor::encrypted),
+    ("fragment", interceptor::fragment),
+    ("layers", interceptor::layers),
     ("channel", machine::channel),
     ("cluster", machine::cluster),
 ];

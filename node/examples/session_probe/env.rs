@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use folkmoot::interceptor::Interceptor;
 use folkmoot::{SendOptions, UniqueId};
 
 /// A variable that makes no sense, and what would.
@@ -57,6 +58,8 @@ pub(crate) struct Environment {
     pub(crate) http: SocketAddr,
     pub(crate) receiver: SocketAddr,
     pub(crate) membership: Membership,
+    /// In the order of `server.xml`.
+    pub(crate) interceptors: Vec<Interceptor>,
     pub(crate) domain: String,
     pub(crate) unique_id: Option<UniqueId>,
     pub(crate) send_options: SendOptions,
@@ -152,14 +155,6 @@ impl Environment {
                 "no: context attributes stay on their node",
             ));
         }
-        if let Some(interceptors) = env.text("PROBE_INTERCEPTORS") {
-            return Err(bad(
-                "PROBE_INTERCEPTORS",
-                interceptors,
-                "nothing: no extra interceptors here",
-            ));
-        }
-
         Ok(Self {
             name: env
                 .text("PROBE_NAME")
@@ -174,6 +169,7 @@ impl Environment {
             } else {
                 membership(&env)?
             },
+            interceptors: interceptors(&env)?,
             domain: env.text("PROBE_DOMAIN").unwrap_or_default(),
             unique_id: env.parsed("PROBE_UNIQUE_ID", "32 hexadecimal digits")?,
             send_options: options(&env, "PROBE_SEND_OPTIONS", "8")?,
@@ -247,6 +243,33 @@ fn static_members(env: &Reader<'_>) -> Result<Vec<(SocketAddr, UniqueId)>, BadVa
         .collect()
 }
 
+/// `Class,attribute=value;Class2`.
+fn interceptors(env: &Reader<'_>) -> Result<Vec<Interceptor>, BadVariable> {
+    const VARIABLE: &str = "PROBE_INTERCEPTORS";
+    let text = env.text(VARIABLE).unwrap_or_default();
+    let one = |description: &str| {
+        let wrong = |why: String| bad(VARIABLE, description.to_owned(), why);
+        let mut parts = description.split(',');
+        let class = parts.next().unwrap_or_default();
+        let mut interceptor =
+            Interceptor::named(class).map_err(|error| wrong(format!("a known class; {error}")))?;
+        for attribute in parts {
+            let (name, value) = attribute
+                .split_once('=')
+                .ok_or_else(|| wrong("Class,attribute=value;Class2".to_owned()))?;
+            interceptor
+                .set_attribute(name, value)
+                .map_err(|error| wrong(format!("known attributes; {error}")))?;
+        }
+        Ok(interceptor)
+    };
+    text.split(';')
+        .map(str::trim)
+        .filter(|description| !description.is_empty())
+        .map(one)
+        .collect()
+}
+
 fn contexts(env: &Reader<'_>) -> Result<Vec<Context>, BadVariable> {
     let names = env
         .text("PROBE_CONTEXTS")
@@ -274,6 +297,8 @@ fn contexts(env: &Reader<'_>) -> Result<Vec<Context>, BadVariable> {
 
 #[cfg(test)]
 mod tests {
+    use folkmoot::interceptor::{EncryptInterceptor, GzipInterceptor};
+
     use super::*;
 
     fn read(variables: &[(&str, &str)]) -> Result<Environment, BadVariable> {
@@ -334,6 +359,27 @@ mod tests {
     }
 
     #[test]
+    fn interceptors_keep_their_order_and_attributes() {
+        let key = "000102030405060708090a0b0c0d0e0f";
+        let text = format!(
+            " EncryptInterceptor,encryptionKey={key} ; GzipInterceptor,compressionMinSize=7;"
+        );
+        let env = read(&[("PROBE_INTERCEPTORS", &text)]).unwrap();
+        let gzip = GzipInterceptor {
+            compression_min_size: 7,
+            ..GzipInterceptor::default()
+        };
+        let expected = [EncryptInterceptor::new(key).into(), gzip.into()];
+        assert_eq!(env.interceptors, expected);
+        let error = read(&[("PROBE_INTERCEPTORS", "ZipInterceptor")]).unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .contains("EncryptInterceptor, GzipInterceptor")
+        );
+    }
+
+    #[test]
     fn every_variable_that_makes_no_sense_is_named() {
         #[rustfmt::skip]
         let cases: &[(&str, &str)] = &[
@@ -354,7 +400,10 @@ mod tests {
             ("PROBE_CONTEXTS", "ROOT ROOT"),
             ("PROBE_CTX_REPLICATED", "yes"),
             ("PROBE_JVMROUTE_VALVE", "maybe"),
-            ("PROBE_INTERCEPTORS", "GzipInterceptor"),
+            ("PROBE_INTERCEPTORS", "ZipInterceptor"),
+            ("PROBE_INTERCEPTORS", "GzipInterceptor,level=9"),
+            ("PROBE_INTERCEPTORS", "GzipInterceptor,compressionMinSize"),
+            ("PROBE_INTERCEPTORS", "OrderInterceptor;FragmentationInterceptor,maxSize=much"),
             ("PROBE_BG_DELAY_S", "soon"),
             ("PROBE_EXPIRE_FREQ", "x"),
         ];

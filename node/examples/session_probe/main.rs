@@ -177,6 +177,9 @@ fn start(env: &Environment) -> Result<Cluster, Failure> {
         ),
         Membership::Alone => builder.no_membership(),
     };
+    for interceptor in &env.interceptors {
+        builder = builder.interceptor(interceptor.clone());
+    }
     // With multicast every start has an id of its own, unless it is asked for.
     if let Some(id) = env.unique_id {
         builder = builder.unique_id(id);
@@ -191,11 +194,14 @@ fn start(env: &Environment) -> Result<Cluster, Failure> {
 
 /// The variables that an error is about.
 fn culprit(error: &folkmoot::StartError) -> &'static str {
-    use folkmoot::{BindError, ConfigError, StartError};
+    use folkmoot::{BindError, ChannelConfigError, ConfigError, StartError};
     match error {
         StartError::Config(ConfigError::Domain(_)) => "PROBE_DOMAIN",
         StartError::Config(ConfigError::JvmRoute(_)) => "PROBE_NAME",
         StartError::Config(ConfigError::OutOfRange(..)) => "PROBE_BG_DELAY_S",
+        StartError::Config(ConfigError::Channel(ChannelConfigError::Interceptor(..))) => {
+            "PROBE_INTERCEPTORS"
+        }
         StartError::Config(
             ConfigError::UnknownSendOption(_)
             | ConfigError::SynchronizedAckWithoutUseAck(_)

@@ -31,6 +31,7 @@ pub(crate) fn state(
     let stats = manager.stats();
     fields.insert("received".into(), counters(&stats.received));
     fields.insert("sent".into(), counters(&stats.sent));
+    fields.insert("interceptors".into(), interceptors(cluster));
     Ok(fields)
 }
 
@@ -38,6 +39,22 @@ pub(crate) fn state(
 fn counters(counters: &EventCounters) -> Value {
     let count = |kind: EventType| (name(kind).to_owned(), json!(counters.get(kind)));
     Value::Object(EventType::ALL.into_iter().map(count).collect())
+}
+
+/// What the layers have done, as far as a test can tell from it that they were there.
+fn interceptors(cluster: &Cluster) -> Value {
+    let stats = cluster.stats().interceptors;
+    json!({
+        "encrypted": stats.encrypt.encrypted,
+        "decrypted": stats.encrypt.decrypted,
+        "compressed": stats.gzip.compressed,
+        "decompressed": stats.gzip.decompressed,
+        "fragmented": stats.fragmentation.fragmented,
+        "reassembled": stats.fragmentation.reassembled,
+        "numbered": stats.order.numbered,
+        "inOrder": stats.order.in_order,
+        "refused": stats.refused,
+    })
 }
 
 /// The name of the event's constant in `SessionMessage`.

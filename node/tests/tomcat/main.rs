@@ -13,6 +13,7 @@ mod channel;
 mod creation;
 mod custom_class;
 mod frames;
+mod interceptors;
 mod joining;
 mod lifecycle;
 mod nine_steps;

@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use folkmoot_core::channel::{ChannelConfig, Limits};
+use folkmoot_core::interceptor::{
+    EncryptInterceptor, FragmentationInterceptor, GzipInterceptor, Interceptor, OrderInterceptor,
+};
 
 use super::{GroupNode, GroupWorld, Membership, Outcome, Parcel, Promise, SharedLedger};
 use crate::fault::FaultKind;
@@ -22,6 +25,29 @@ pub struct GroupMode {
     last: BTreeMap<u16, Vec<Parcel>>,
     sent: u64,
     refused: BTreeMap<String, u64>,
+}
+
+/// Half of the runs have layers, all nodes the same.
+fn interceptors(rng: &mut SimRng) -> Vec<Interceptor> {
+    if rng.chance(500_000) {
+        return Vec::new();
+    }
+    let encrypt = EncryptInterceptor {
+        // Clocks that disagree are another subject.
+        replay_window_time: Duration::from_secs(1 << 24),
+        ..EncryptInterceptor::new("000102030405060708090a0b0c0d0e0f")
+    };
+    let fragmentation = FragmentationInterceptor {
+        max_size: 100 + rng.index(2000),
+        ..FragmentationInterceptor::default()
+    };
+    let all: [Interceptor; 4] = [
+        GzipInterceptor::default().into(),
+        fragmentation.into(),
+        encrypt.into(),
+        OrderInterceptor::default().into(),
+    ];
+    all.into_iter().filter(|_| rng.chance(500_000)).collect()
 }
 
 impl Mode for GroupMode {
@@ -43,7 +69,9 @@ impl Mode for GroupMode {
         let one_connection = plan.kinds.iter().any(|kind| held_up.contains(kind));
         let pipelining = rng.chance(700_000) || one_connection;
         let queue = *rng.pick(&[5_000, 100_000, Limits::default().queue_bytes_max]);
+        let interceptors = interceptors(&mut rng);
         let adjust = move |config: &mut ChannelConfig| {
+            config.interceptors.clone_from(&interceptors);
             config.sender.pipelining = pipelining;
             config.limits.queue_bytes_max = queue;
             config.limits.message_bytes_max = 1 << 20;
