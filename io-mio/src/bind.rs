@@ -55,6 +55,11 @@ impl Bound {
         Some(SocketAddr::new(multicast.group.into(), local.port()))
     }
 
+    /// What was asked for.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
     /// The driver's time, for the engine that is about to be made.
     pub fn now(&self) -> Instant {
         self.clock.now()

@@ -17,8 +17,10 @@ use crate::config::Tuning;
 use crate::error::BindError;
 use crate::handle::Handle;
 use crate::reason::is_exhausted;
+use crate::stream::Phase;
 
 pub use crate::handle::{Locked, Shared};
+pub use crate::spin::Spin;
 pub use crate::state::State;
 pub use crate::stats::DriverStats;
 
@@ -49,6 +51,9 @@ pub trait Watch: Send {
 
     /// A write found no room: [`State::writable`] is to be called when there is.
     fn blocked(&mut self, _conn: ConnId) {}
+
+    /// The engine has bytes for a stream that is blocked.
+    fn wanted(&mut self, _conn: ConnId) {}
 
     /// The engine wants nothing read from a stream, or wants it again.
     fn paused(&mut self, _conn: ConnId, _paused: bool) {}
@@ -115,6 +120,18 @@ impl<E: Engine> State<E> {
     pub fn is_paused(&mut self, conn: ConnId) -> bool {
         let stream = self.sockets.streams.get_mut(conn);
         stream.is_some_and(|stream| stream.paused)
+    }
+
+    /// Whether a stream is in the table and established.
+    pub fn is_open(&mut self, conn: ConnId) -> bool {
+        let stream = self.sockets.streams.get_mut(conn);
+        stream.is_some_and(|stream| stream.phase == Phase::Open)
+    }
+
+    /// Whether a stream is on its way to the peer.
+    pub fn is_connecting(&mut self, conn: ConnId) -> bool {
+        let stream = self.sockets.streams.get_mut(conn);
+        stream.is_some_and(|stream| stream.phase == Phase::Connecting)
     }
 
     /// A stream has failed.

@@ -1,13 +1,14 @@
 //! The driver thread.
 
 use std::io;
-use std::time::{Duration, Instant as StdInstant};
+use std::time::Duration;
 
 use folkmoot_core::engine::Engine;
 use folkmoot_core::time::Instant;
 use mio::{Events, Poll};
 
 use crate::handle::Shared;
+use crate::spin::Spin;
 
 /// Events fetched at once.
 const EVENTS: usize = 256;
@@ -68,31 +69,13 @@ fn wait_for_events(
     wait: Option<Option<Instant>>,
 ) -> io::Result<()> {
     let timeout = match wait {
-        None => return poll_once(poll, events, Some(Duration::ZERO)),
+        None => Some(Duration::ZERO),
         Some(until) => until.map(|until| until.since(now)),
     };
-    if spin.limit.is_zero() {
-        return poll_once(poll, events, timeout);
-    }
-    let began = StdInstant::now();
-    if spin.is_worth_it() {
-        let limit = timeout.map_or(spin.limit, |timeout| spin.limit.min(timeout));
-        loop {
-            poll_once(poll, events, Some(Duration::ZERO))?;
-            if !events.is_empty() {
-                spin.hit();
-                return Ok(());
-            }
-            if began.elapsed() >= limit {
-                break;
-            }
-            std::hint::spin_loop();
-        }
-        spin.miss();
-    }
-    poll_once(poll, events, timeout)?;
-    spin.slept(began.elapsed());
-    Ok(())
+    spin.wait(timeout, |timeout| {
+        poll_once(poll, events, timeout)?;
+        Ok(!events.is_empty())
+    })
 }
 
 fn poll_once(poll: &mut Poll, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
@@ -102,66 +85,5 @@ fn poll_once(poll: &mut Poll, events: &mut Events, timeout: Option<Duration>) ->
             Ok(())
         }
         result => result,
-    }
-}
-
-/// Whether to spin before sleeping: no more after a few spins in vain, again when a sleep would have been short enough.
-#[derive(Debug)]
-struct Spin {
-    limit: Duration,
-    misses: u32,
-}
-
-/// So many spins in vain, one after another, end the spinning.
-const MISSES_MAX: u32 = 3;
-
-impl Spin {
-    fn new(limit: Duration) -> Self {
-        Self { limit, misses: 0 }
-    }
-
-    fn is_worth_it(&self) -> bool {
-        self.misses < MISSES_MAX
-    }
-
-    fn hit(&mut self) {
-        self.misses = 0;
-    }
-
-    fn miss(&mut self) {
-        self.misses = self.misses.saturating_add(1);
-    }
-
-    /// A sleep, the spin before it included, lasted `long`. What it takes to wake is part of it, hence twice the limit.
-    fn slept(&mut self, long: Duration) {
-        if !self.is_worth_it() && long < self.limit * 2 {
-            self.misses = MISSES_MAX - 1;
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn spinning_ends_after_misses_and_begins_again_after_a_short_sleep() {
-        let limit = Duration::from_micros(50);
-        let mut spin = Spin::new(limit);
-        for _ in 0..MISSES_MAX {
-            assert!(spin.is_worth_it());
-            spin.miss();
-        }
-        assert!(!spin.is_worth_it());
-        spin.slept(limit * 3);
-        assert!(!spin.is_worth_it(), "a long sleep: nothing comes fast");
-        spin.slept(limit);
-        assert!(spin.is_worth_it(), "a short sleep: one try");
-        spin.miss();
-        assert!(!spin.is_worth_it());
-        spin.slept(limit);
-        spin.hit();
-        spin.miss();
-        assert!(spin.is_worth_it(), "after a hit a miss is the first");
     }
 }

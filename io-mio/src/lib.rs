@@ -21,6 +21,7 @@ mod handle;
 mod multicast;
 mod reason;
 mod sockets;
+mod spin;
 mod state;
 mod stats;
 mod stream;

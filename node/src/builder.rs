@@ -14,6 +14,7 @@ use folkmoot_core::interceptor::{
 use folkmoot_core::membership::StaticMember;
 use folkmoot_core::wire::{SendOptions, UniqueId};
 use folkmoot_mio::{MulticastSocket, ReceiverSockets, Tuning};
+use folkmoot_uring::Driver;
 
 use crate::address;
 use crate::cluster::Cluster;
@@ -57,6 +58,7 @@ pub struct ClusterBuilder {
     pub(crate) background_processor_delay: Duration,
     pub(crate) state_dir: Option<PathBuf>,
     pub(crate) events_max: usize,
+    pub(crate) driver: Driver,
 }
 
 impl Default for ClusterBuilder {
@@ -89,6 +91,7 @@ impl Default for ClusterBuilder {
             background_processor_delay: Duration::from_secs(10),
             state_dir: None,
             events_max: 1024,
+            driver: Driver::Auto,
         }
     }
 }
@@ -331,6 +334,13 @@ impl ClusterBuilder {
     /// the one for temporary files. Not used when the operating system chooses the port.
     pub fn state_dir(mut self, dir: impl Into<PathBuf>) -> Self {
         self.state_dir = Some(dir.into());
+        self
+    }
+
+    /// How bytes are moved: [`Driver::Auto`], unless the environment variable `FOLKMOOT_DRIVER` says otherwise. Where the
+    /// kernel or a container's rules forbid io_uring, mio takes over with a line in the log.
+    pub fn driver(mut self, driver: Driver) -> Self {
+        self.driver = driver;
         self
     }
 

@@ -118,10 +118,14 @@ impl Cluster {
         config.background_processor_delay = builder.background_processor_delay;
         let engine = Engine::new(channel, config);
         let notices = Arc::new(Notices::new(builder.events_max));
-        let handle = bound.spawn(engine, {
-            let notices = Arc::clone(&notices);
-            move |engine: &mut Engine, now: Instant| notices.drain(engine, now)
-        })?;
+        let told = Arc::clone(&notices);
+        let handle = folkmoot_uring::spawn_with(
+            bound,
+            builder.driver,
+            engine,
+            move |engine: &mut Engine, now: Instant| told.drain(engine, now),
+            || (),
+        )?;
         handle.with(|engine, now| engine.start(now));
         tracing::info!(%receiver, unique_id = %id, "cluster node started");
         Ok(Self {

@@ -78,6 +78,7 @@ pub use folkmoot_core::session::{
 };
 pub use folkmoot_core::wire::{Member, SendOptions, UniqueId};
 pub use folkmoot_mio::{BindError, DriverStats, Tuning};
+pub use folkmoot_uring::{Driver, ParseDriverError};
 pub use messages::{Message, Messages};
 pub use pattern::{PatternError, name_filter};
 pub use settings::SendOptionsSetting;

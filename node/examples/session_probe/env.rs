@@ -7,7 +7,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use folkmoot::interceptor::Interceptor;
-use folkmoot::{SendOptions, UniqueId};
+use folkmoot::{Driver, SendOptions, UniqueId};
 
 /// A variable that makes no sense, and what would.
 #[derive(Debug, PartialEq, Eq)]
@@ -63,6 +63,8 @@ pub(crate) struct Environment {
     pub(crate) domain: String,
     pub(crate) unique_id: Option<UniqueId>,
     pub(crate) send_options: SendOptions,
+    /// How bytes are moved: `PROBE_DRIVER`.
+    pub(crate) driver: Driver,
     pub(crate) contexts: Vec<Context>,
     pub(crate) background_delay: Duration,
     pub(crate) process_expires_frequency: u32,
@@ -173,6 +175,7 @@ impl Environment {
             domain: env.text("PROBE_DOMAIN").unwrap_or_default(),
             unique_id: env.parsed("PROBE_UNIQUE_ID", "32 hexadecimal digits")?,
             send_options: options(&env, "PROBE_SEND_OPTIONS", "8")?,
+            driver: env.or("PROBE_DRIVER", Driver::Auto, "auto, mio or io_uring")?,
             contexts: contexts(&env)?,
             background_delay: Duration::from_secs(env.or(
                 "PROBE_BG_DELAY_S",
@@ -383,6 +386,7 @@ mod tests {
     fn every_variable_that_makes_no_sense_is_named() {
         #[rustfmt::skip]
         let cases: &[(&str, &str)] = &[
+            ("PROBE_DRIVER", "epoll"),
             ("PROBE_HTTP_PORT", "http"),
             ("PROBE_HTTP_HOST", "localhost:1"),
             ("PROBE_CLUSTER_PORT", "70000"),

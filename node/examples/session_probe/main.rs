@@ -150,6 +150,7 @@ fn start(env: &Environment) -> Result<Cluster, Failure> {
         .receiver_port(env.receiver.port())
         .auto_bind(1)
         .channel_send_options(env.send_options)
+        .driver(env.driver)
         .jvm_route(&env.name)
         .domain(&env.domain)
         .background_processor_delay(env.background_delay);

@@ -16,6 +16,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Instant;
 
+use folkmoot::Driver;
 use front::Front;
 pub(crate) use node::{NodeArguments, run as run_node};
 use supervisor::{Plan, Supervisor};
@@ -38,6 +39,9 @@ pub(crate) struct Arguments {
     /// Tomcat's channelSendOptions: 6 waits for every node before a click is answered, 8 does not.
     #[arg(long, default_value = Self::SEND_OPTIONS)]
     send_options: String,
+    /// How the nodes move bytes: auto, mio or io_uring.
+    #[arg(long, default_value_t)]
+    driver: Driver,
 }
 
 impl Arguments {
@@ -52,6 +56,7 @@ impl Default for Arguments {
             port: Self::PORT,
             membership: MembershipChoice::default(),
             send_options: Self::SEND_OPTIONS.to_owned(),
+            driver: Driver::Auto,
         }
     }
 }
@@ -145,6 +150,7 @@ fn plan(arguments: &Arguments, state_dir: PathBuf) -> Result<Plan, Box<dyn Error
         membership,
         domain: format!("demo-{}", std::process::id()),
         send_options: arguments.send_options.clone(),
+        driver: arguments.driver,
         state_dir,
         receivers,
     })

@@ -13,7 +13,8 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use folkmoot::java::{ValueError, from_java};
 use folkmoot::{
-    Cluster, DeltaManager, Session, SessionError, SessionId, SessionLayer, StaticMember, UniqueId,
+    Cluster, DeltaManager, Driver, Session, SessionError, SessionId, SessionLayer, StaticMember,
+    UniqueId,
 };
 use http::StatusCode;
 use serde::Deserialize;
@@ -39,6 +40,9 @@ pub(crate) struct NodeArguments {
     domain: String,
     #[arg(long)]
     send_options: String,
+    /// How bytes are moved.
+    #[arg(long, default_value_t)]
+    driver: Driver,
     #[arg(long)]
     state_dir: PathBuf,
     #[arg(long, value_enum)]
@@ -111,6 +115,7 @@ fn start(arguments: &NodeArguments) -> Result<Cluster, Box<dyn Error>> {
         .jvm_route(&arguments.name)
         .domain(&arguments.domain)
         .channel_send_options(arguments.send_options.as_str())
+        .driver(arguments.driver)
         .receiver_address(
             arguments
                 .receiver

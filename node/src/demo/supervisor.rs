@@ -8,6 +8,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
+use folkmoot::Driver;
+
 use super::Membership;
 
 /// How long a node may take from its start to its first word.
@@ -22,6 +24,8 @@ pub(crate) struct Plan {
     pub(crate) domain: String,
     /// Tomcat's `channelSendOptions`.
     pub(crate) send_options: String,
+    /// How the nodes move bytes.
+    pub(crate) driver: Driver,
     /// Where nodes keep what outlives them.
     pub(crate) state_dir: PathBuf,
     /// The receivers of all nodes when membership is static, in the order of their names.
@@ -175,6 +179,7 @@ impl Supervisor {
             .args(["--name", name])
             .args(["--domain", &self.plan.domain])
             .args(["--send-options", &self.plan.send_options])
+            .args(["--driver", &self.plan.driver.to_string()])
             .arg("--state-dir")
             .arg(self.plan.state_dir.join(name))
             .args(["--membership", self.plan.membership.as_str()])

@@ -9,6 +9,8 @@ use folkmoot_core::engine::{CloseReason, ConnId, Engine, Gather, Input, Output, 
 use folkmoot_core::time::Instant;
 use folkmoot_mio::{Bound, Config, Handle, bind};
 
+use crate::driver;
+
 /// The bound of every wait in the tests: never reached unless something is wrong.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -250,7 +252,10 @@ pub fn run(toy: Toy) -> (Handle<Toy>, SocketAddr) {
 
 pub fn run_with(bound: Bound, toy: Toy) -> (Handle<Toy>, SocketAddr) {
     let addr = bound.receiver_addr();
-    (bound.spawn(toy, |_, _| {}).expect("a thread"), addr)
+    (
+        driver::spawn(bound, toy, |_, _| {}).expect("a thread"),
+        addr,
+    )
 }
 
 /// Waits until `look` answers.

@@ -1,10 +1,8 @@
 //! Datagrams: to the group, on the loopback interface with TTL 0, and to a member's UDP port.
 
-mod common;
-
 use std::net::{Ipv4Addr, SocketAddr};
 
-use common::{Role, Toy, config, pattern, run_with, until};
+use crate::common::{Role, Toy, config, pattern, run_with, until};
 use folkmoot_core::engine::Target;
 use folkmoot_mio::{Bound, MulticastSocket, bind};
 

@@ -83,19 +83,19 @@ fn nodes() -> [Node; 2] {
             ping_interval: Duration::from_millis(300),
         });
         let channel = Channel::new(config, [number as u8; 32], bound.now(), 0).unwrap();
-        let node = bound
-            .spawn(
-                ChannelEngine::new(channel, Counter::default()),
-                |engine, _| {
-                    while let Some(event) = engine.channel.poll_event() {
-                        if let ChannelEvent::Sent { faulty, .. } = event {
-                            engine.listener.settled += 1;
-                            engine.listener.faulty += faulty.len() as u64;
-                        }
+        let node = crate::driver::spawn(
+            bound,
+            ChannelEngine::new(channel, Counter::default()),
+            |engine, _| {
+                while let Some(event) = engine.channel.poll_event() {
+                    if let ChannelEvent::Sent { faulty, .. } = event {
+                        engine.listener.settled += 1;
+                        engine.listener.faulty += faulty.len() as u64;
                     }
-                },
-            )
-            .unwrap();
+                }
+            },
+        )
+        .unwrap();
         node.with(|engine, now| engine.channel.start(now));
         node
     })

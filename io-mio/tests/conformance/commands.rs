@@ -1,13 +1,11 @@
 //! Commands from other threads, timers, and the end.
 
-mod common;
-
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use common::{PATIENCE, Role, Toy, bound, config, connect, run, run_with, stop, until};
+use crate::common::{PATIENCE, Role, Toy, bound, config, connect, run, run_with, stop, until};
 use folkmoot_mio::bind;
 
 #[test]
@@ -98,23 +96,19 @@ fn a_turn_sees_every_change_and_may_run_commands() {
     let (server, addr) = run(Toy::new(Role::Echo));
     let turns = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&turns);
-    let client = bound()
-        .spawn(Toy::new(Role::Collect), move |toy: &mut Toy, _| {
-            counted.fetch_add(1, Ordering::Relaxed);
-            // Answers what comes in, ten times.
-            let ids: Vec<_> = toy.conns.keys().copied().collect();
-            for conn in ids {
-                let received = toy.conns[&conn].received_len;
-                if toy.conns[&conn].queued == 0
-                    && (1..10).contains(&received)
-                    && toy.fired < received
-                {
-                    toy.fired = received;
-                    toy.send(conn, b"x");
-                }
+    let client = crate::driver::spawn(bound(), Toy::new(Role::Collect), move |toy: &mut Toy, _| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        // Answers what comes in, ten times.
+        let ids: Vec<_> = toy.conns.keys().copied().collect();
+        for conn in ids {
+            let received = toy.conns[&conn].received_len;
+            if toy.conns[&conn].queued == 0 && (1..10).contains(&received) && toy.fired < received {
+                toy.fired = received;
+                toy.send(conn, b"x");
             }
-        })
-        .unwrap();
+        }
+    })
+    .unwrap();
     let conn = connect(&client, addr);
     client.with(|toy, _| toy.send(conn, b"x"));
     until(&client, |toy| {
@@ -219,11 +213,10 @@ fn a_panic_in_the_turn_on_the_driver_thread_is_seen_by_those_who_wait() {
     let fuse = Arc::clone(&armed);
     let bound = bound();
     let addr = bound.receiver_addr();
-    let node = bound
-        .spawn(Toy::new(Role::Collect), move |_: &mut Toy, _| {
-            assert!(!fuse.load(Ordering::Relaxed), "the application's mistake");
-        })
-        .unwrap();
+    let node = crate::driver::spawn(bound, Toy::new(Role::Collect), move |_: &mut Toy, _| {
+        assert!(!fuse.load(Ordering::Relaxed), "the application's mistake");
+    })
+    .unwrap();
     armed.store(true, Ordering::Relaxed);
     let _peer = TcpStream::connect(addr).unwrap();
     // Looking takes the lock but runs no turn, so only the driver thread meets the mistake.

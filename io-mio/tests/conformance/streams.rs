@@ -1,12 +1,12 @@
 //! Streams: both directions, at every speed, to every end.
 
-mod common;
-
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::time::Duration;
 
-use common::{PATIENCE, Role, Toy, bound, config, connect, pattern, run, run_with, stop, until};
+use crate::common::{
+    PATIENCE, Role, Toy, bound, config, connect, pattern, run, run_with, stop, until,
+};
 use folkmoot_core::engine::CloseReason;
 use folkmoot_mio::bind;
 

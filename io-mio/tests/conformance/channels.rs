@@ -77,9 +77,8 @@ fn start(bound: Bound, number: u8, change: impl FnOnce(&mut ChannelConfig)) -> N
     config.membership = MembershipConfig::None;
     change(&mut config);
     let channel = Channel::new(config, [number; 32], bound.now(), 1_700_000_000_000).unwrap();
-    let node = bound
-        .spawn(ChannelEngine::new(channel, Heard::default()), turn)
-        .unwrap();
+    let node =
+        crate::driver::spawn(bound, ChannelEngine::new(channel, Heard::default()), turn).unwrap();
     node.with(|engine, now| engine.channel.start(now));
     node
 }

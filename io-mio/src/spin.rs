@@ -1,0 +1,98 @@
+//! A bounded, adaptive spin before the driver thread sleeps.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+/// Whether to spin before sleeping: no more after a few spins in vain, again when a sleep would have been short enough.
+#[derive(Debug)]
+pub struct Spin {
+    limit: Duration,
+    misses: u32,
+}
+
+/// So many spins in vain, one after another, end the spinning.
+const MISSES_MAX: u32 = 3;
+
+impl Spin {
+    /// Spins for at most `limit`; never if that is zero.
+    pub fn new(limit: Duration) -> Self {
+        Self { limit, misses: 0 }
+    }
+
+    /// Waits for as long as `timeout` says: `poll` waits for so long itself, and says whether something came.
+    ///
+    /// # Errors
+    /// Those of `poll`.
+    pub fn wait(
+        &mut self,
+        timeout: Option<Duration>,
+        mut poll: impl FnMut(Option<Duration>) -> io::Result<bool>,
+    ) -> io::Result<()> {
+        if self.limit.is_zero() || timeout == Some(Duration::ZERO) {
+            return poll(timeout).map(drop);
+        }
+        let began = Instant::now();
+        if self.is_worth_it() {
+            let limit = timeout.map_or(self.limit, |timeout| self.limit.min(timeout));
+            loop {
+                if poll(Some(Duration::ZERO))? {
+                    self.hit();
+                    return Ok(());
+                }
+                if began.elapsed() >= limit {
+                    break;
+                }
+                std::hint::spin_loop();
+            }
+            self.miss();
+        }
+        poll(timeout)?;
+        self.slept(began.elapsed());
+        Ok(())
+    }
+
+    fn is_worth_it(&self) -> bool {
+        self.misses < MISSES_MAX
+    }
+
+    fn hit(&mut self) {
+        self.misses = 0;
+    }
+
+    fn miss(&mut self) {
+        self.misses = self.misses.saturating_add(1);
+    }
+
+    /// A sleep, the spin before it included, lasted `long`. What it takes to wake is part of it, hence twice the limit.
+    fn slept(&mut self, long: Duration) {
+        if !self.is_worth_it() && long < self.limit * 2 {
+            self.misses = MISSES_MAX - 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spinning_ends_after_misses_and_begins_again_after_a_short_sleep() {
+        let limit = Duration::from_micros(50);
+        let mut spin = Spin::new(limit);
+        for _ in 0..MISSES_MAX {
+            assert!(spin.is_worth_it());
+            spin.miss();
+        }
+        assert!(!spin.is_worth_it());
+        spin.slept(limit * 3);
+        assert!(!spin.is_worth_it(), "a long sleep: nothing comes fast");
+        spin.slept(limit);
+        assert!(spin.is_worth_it(), "a short sleep: one try");
+        spin.miss();
+        assert!(!spin.is_worth_it());
+        spin.slept(limit);
+        spin.hit();
+        spin.miss();
+        assert!(spin.is_worth_it(), "after a hit a miss is the first");
+    }
+}

@@ -1,0 +1,39 @@
+//! Drives an engine over real sockets by io_uring's completions, where the kernel has it.
+//!
+//! [`spawn_with`] puts an engine behind the sockets that [`folkmoot_mio::bind`] has opened, with the [`Driver`] asked
+//! for. The handle, the sockets' options and the rules by which commands run on their callers' threads are those of
+//! `folkmoot-mio`; what differs is how the driver thread waits and moves bytes:
+//!
+//! - one `io_uring_enter` a turn submits what the turn has left and waits for what comes;
+//! - connections are accepted by one multishot accept, bytes are received by one multishot receive a connection, into
+//!   one ring of buffers for all: memory does not grow with connections;
+//! - the answers of a turn, ACKs above all, are copied together and leave with the submission that waits;
+//! - other threads write to idle connections themselves, as with mio, since one ring has one issuer.
+//!
+//! [`support`] asks the kernel at run time. Where it, or the rules of a container, do not allow what is needed, mio
+//! takes over and one line in the log says why.
+#![deny(unsafe_op_in_unsafe_fn)]
+
+#[cfg(target_os = "linux")]
+mod buffers;
+mod choice;
+#[cfg(target_os = "linux")]
+mod driver;
+#[cfg(target_os = "linux")]
+mod memory;
+#[cfg(target_os = "linux")]
+mod probe;
+#[cfg(target_os = "linux")]
+mod requests;
+#[cfg(target_os = "linux")]
+mod ring;
+#[cfg(target_os = "linux")]
+mod sender;
+#[cfg(target_os = "linux")]
+mod streams;
+#[cfg(target_os = "linux")]
+mod tag;
+#[cfg(target_os = "linux")]
+mod wake;
+
+pub use choice::{Driver, ENVIRONMENT, ParseDriverError, Support, spawn_with, support};

@@ -1,0 +1,125 @@
+//! Asks the kernel what it has, by trying.
+
+use std::io::{self, Read as _, Write as _};
+use std::os::fd::AsRawFd as _;
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use folkmoot_core::engine::ConnId;
+use folkmoot_mio::Tuning;
+use io_uring::IoUring;
+
+use crate::choice::Support;
+use crate::ring::{Ring, Target};
+use crate::sender::Sender;
+use crate::tag::{self, Kind};
+
+/// A ring as the driver uses it.
+pub(crate) fn builder() -> io_uring::Builder {
+    let mut builder = IoUring::builder();
+    builder
+        .dontfork()
+        .setup_single_issuer()
+        .setup_defer_taskrun()
+        .setup_taskrun_flag()
+        .setup_submit_all()
+        .setup_clamp();
+    builder
+}
+
+/// What this kernel has of what the driver can use; the error says what is missing of what it needs.
+pub(crate) fn ask() -> Result<Support, String> {
+    // A ring belongs to the thread that has started it: this one to a thread that ends.
+    let asking = std::thread::Builder::new().spawn(|| {
+        let (bundles, needed) = features()?;
+        if let Some(missing) = needed {
+            return Err(format!("the kernel has no {missing} for io_uring"));
+        }
+        let mut said = String::new();
+        for incremental in [true, false] {
+            let support = Support {
+                incremental,
+                bundles,
+            };
+            match attempt(support) {
+                Ok(()) => return Ok(support),
+                Err(error) => said = error,
+            }
+        }
+        Err(said)
+    });
+    match asking.map(std::thread::JoinHandle::join) {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(_)) | Err(_) => Err("the kernel could not be asked".to_owned()),
+    }
+}
+
+/// Whether bundles are there, and which needed feature is not.
+fn features() -> Result<(bool, Option<&'static str>), String> {
+    let uring = builder().build(4).map_err(|error| explain(&error))?;
+    let has = uring.params();
+    let needed = [
+        (has.is_feature_ext_arg(), "timeouts"),
+        (has.is_feature_nodrop(), "lasting completions"),
+        (has.is_feature_skip_cqe_on_success(), "silent completions"),
+        (has.is_feature_fast_poll(), "fast poll"),
+    ];
+    let missing = needed.into_iter().find(|(there, _)| !there);
+    Ok((
+        has.is_feature_recvsend_bundle(),
+        missing.map(|(_, name)| name),
+    ))
+}
+
+/// Why there is no ring, for the log.
+fn explain(error: &io::Error) -> String {
+    match error.raw_os_error() {
+        Some(libc::EPERM | libc::EACCES) => {
+            "this process may not use io_uring (kernel.io_uring_disabled, or the rules of its container)".to_owned()
+        }
+        Some(libc::ENOSYS) => "this kernel, or its container, has no io_uring".to_owned(),
+        Some(libc::EINVAL) => "this kernel's io_uring is older than Linux 6.1".to_owned(),
+        Some(libc::ENOMEM) => "the limit of locked memory leaves io_uring none (ulimit -l)".to_owned(),
+        _ => format!("io_uring cannot be set up: {error}"),
+    }
+}
+
+/// Moves a few bytes both ways as the driver does.
+fn attempt(support: Support) -> Result<(), String> {
+    let said = |error: io::Error| explain(&error);
+    let mut ring = Ring::new(support, &Tuning::default()).map_err(said)?;
+    ring.start().map_err(said)?;
+    let (mut near, far) = UnixStream::pair().map_err(said)?;
+    let conn = ConnId::new(0, 0);
+    let tag = tag::with(Kind::Receive, conn);
+    let target = match ring.fix(far.as_raw_fd()) {
+        Some(index) => Target::Fixed(index),
+        None => Target::Fd(far.as_raw_fd()),
+    };
+    ring.receive(target, tag).map_err(said)?;
+    for text in [b"first", b"again"] {
+        near.write_all(text).map_err(said)?;
+        ring.wait(Some(Duration::from_secs(1))).map_err(said)?;
+        let event = ring.events.pop_front();
+        let event = event.ok_or("io_uring's multishot receive does not complete")?;
+        if let Some(error) = event.error() {
+            return Err(format!("io_uring's multishot receive is refused: {error}"));
+        }
+        let mut heard = Vec::new();
+        ring.read(&event, |run| heard.extend_from_slice(run));
+        ring.recycle(&event);
+        if heard != text || !event.goes_on() || event.tag != tag {
+            return Err("io_uring's multishot receive does not go on".to_owned());
+        }
+    }
+    let mut sender = Sender::new().map_err(said)?;
+    let bytes = sender.take_again(conn, b"answer");
+    // SAFETY: the sender is not touched before the submission has returned.
+    unsafe { ring.send(target, tag::with(Kind::Send, conn), bytes) }.map_err(said)?;
+    ring.submit().map_err(said)?;
+    near.set_nonblocking(true).map_err(said)?;
+    let mut heard = [0; 6];
+    near.read_exact(&mut heard)
+        .map_err(|error| format!("io_uring's send does not send: {error}"))?;
+    Ok(())
+}

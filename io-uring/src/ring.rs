@@ -1,0 +1,429 @@
+//! The ring: every request to the kernel is made here, and every reason why it may be.
+
+use std::collections::VecDeque;
+use std::io;
+use std::mem::ManuallyDrop;
+use std::os::fd::RawFd;
+use std::ptr::NonNull;
+use std::time::Duration;
+
+use folkmoot_mio::Tuning;
+use io_uring::squeue::{Entry, Flags};
+use io_uring::types::{CancelBuilder, Fd, Fixed, SubmitArgs, Timespec};
+use io_uring::{EnterFlags, IoUring, cqueue, opcode};
+
+use crate::buffers::Buffers;
+use crate::choice::Support;
+use crate::probe;
+use crate::tag::{self, Kind};
+
+/// Submissions that fit between two submits; more are submitted in between.
+const SUBMISSIONS: u32 = 256;
+/// Completions that fit between two turns; the kernel keeps more until there is room.
+const COMPLETIONS: u32 = 2048;
+/// Descriptors that the ring has a table entry for; streams beyond them are used by their number.
+const FILES: u32 = 1024;
+
+const STREAMS: u16 = 0;
+const DATAGRAMS: u16 = 1;
+/// Datagrams that may wait in buffers.
+const DATAGRAM_BUFFERS: u16 = 4;
+/// The longest datagram, and room for what is said about it.
+const DATAGRAM_SIZE: u32 = 64 * 1024 + 256;
+/// How long the last requests may take to end.
+const QUIET_WITHIN: Duration = Duration::from_millis(100);
+const QUIET_TRIES: u32 = 20;
+
+/// A completion.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Event {
+    pub(crate) tag: u64,
+    pub(crate) result: i32,
+    flags: u32,
+}
+
+impl Event {
+    /// Whether the request goes on.
+    pub(crate) fn goes_on(&self) -> bool {
+        cqueue::more(self.flags)
+    }
+
+    /// The buffer that its bytes begin in.
+    pub(crate) fn buffer(&self) -> Option<u16> {
+        cqueue::buffer_select(self.flags)
+    }
+
+    /// Whether that buffer, or the last of a bundle, will be filled further.
+    pub(crate) fn buffer_goes_on(&self) -> bool {
+        cqueue::buffer_more(self.flags)
+    }
+
+    /// What the operating system said, if the request has failed.
+    pub(crate) fn error(&self) -> Option<io::Error> {
+        (self.result < 0).then(|| io::Error::from_raw_os_error(-self.result))
+    }
+}
+
+/// Which descriptor a request is for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Target {
+    /// By its place in the ring's table.
+    Fixed(u32),
+    /// By its number in the process.
+    Fd(RawFd),
+}
+
+/// A ring, its buffers and its table of descriptors. One thread uses it, the one that has called
+/// [`start`](Self::start).
+pub(crate) struct Ring {
+    uring: IoUring,
+    /// Requests that will complete.
+    under_way: usize,
+    bundles: bool,
+    /// Given to the kernel: dropped when nothing is under way, else never.
+    streams: ManuallyDrop<Buffers>,
+    datagrams: ManuallyDrop<Buffers>,
+    /// Read by the kernel when a receive of datagrams is made.
+    header: Box<libc::msghdr>,
+    files: Vec<u32>,
+    pub(crate) events: VecDeque<Event>,
+}
+
+// SAFETY: all but the message header is `Send`, and that has no pointers in it.
+unsafe impl Send for Ring {}
+
+/// The target of a request, in the words of the crate that makes it.
+macro_rules! aimed {
+    ($target:expr, |$fd:ident| $entry:expr) => {
+        match $target {
+            Target::Fixed(index) => {
+                let $fd = Fixed(index);
+                $entry
+            }
+            Target::Fd(fd) => {
+                let $fd = Fd(fd);
+                $entry
+            }
+        }
+    };
+}
+
+impl Ring {
+    /// A ring that is not used yet: the thread that starts it becomes its only user.
+    pub(crate) fn new(support: Support, tuning: &Tuning) -> io::Result<Self> {
+        let uring = probe::builder()
+            .setup_r_disabled()
+            .setup_cqsize(COMPLETIONS)
+            .build(SUBMISSIONS)?;
+        let bytes = tuning.read_buffer.clamp(64 * 1024, 1 << 24);
+        let (count, size) = shape(bytes, support.incremental);
+        let streams = Buffers::new(&uring, STREAMS, count, size, support.incremental)?;
+        let datagrams = Buffers::new(&uring, DATAGRAMS, DATAGRAM_BUFFERS, DATAGRAM_SIZE, false)?;
+        let files = FILES.min(tuning.connections_max);
+        // A process that may open few descriptors gets no table: everything works by number.
+        let files = match uring.submitter().register_files_sparse(files) {
+            Ok(()) => files,
+            Err(error) => {
+                tracing::debug!(%error, "no table of descriptors");
+                0
+            }
+        };
+        // SAFETY: a message header is plain data, for which zeroes are a value.
+        let mut header: Box<libc::msghdr> = Box::new(unsafe { std::mem::zeroed() });
+        header.msg_namelen = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
+        Ok(Self {
+            uring,
+            under_way: 0,
+            bundles: support.bundles && !support.incremental,
+            streams: ManuallyDrop::new(streams),
+            datagrams: ManuallyDrop::new(datagrams),
+            header,
+            files: (0..files).rev().collect(),
+            events: VecDeque::with_capacity(COMPLETIONS as usize),
+        })
+    }
+
+    /// Makes this thread the ring's only user.
+    pub(crate) fn start(&mut self) -> io::Result<()> {
+        self.uring.submitter().register_enable_rings()?;
+        // Saves the kernel looking the ring up at each call; where there is no such thing nothing is lost.
+        if let Err(error) = self.uring.submitter().register_ring_fd() {
+            tracing::debug!(%error, "the ring is used by its descriptor");
+        }
+        Ok(())
+    }
+
+    /// Queues a request. What it points to must be valid until it has completed.
+    fn push(&mut self, entry: &Entry) -> io::Result<()> {
+        // SAFETY: every caller here passes either no pointer, or one to the ring's own memory that is kept until
+        // nothing is under way, or, in `send`, one that the kernel is done with when the submission returns.
+        while unsafe { self.uring.submission().push(entry) }.is_err() {
+            self.submit()?;
+        }
+        Ok(())
+    }
+
+    fn start_request(&mut self, entry: &Entry) -> io::Result<()> {
+        self.push(entry)?;
+        self.under_way += 1;
+        Ok(())
+    }
+
+    /// Completes once, or at each edge with `again`, when `events` of poll(2) are there.
+    pub(crate) fn poll(
+        &mut self,
+        target: Target,
+        tag: u64,
+        events: i16,
+        again: bool,
+    ) -> io::Result<()> {
+        let events = events as u16 as u32;
+        let entry = aimed!(target, |fd| opcode::PollAdd::new(fd, events)
+            .multi(again)
+            .build());
+        self.start_request(&entry.user_data(tag))
+    }
+
+    /// Accepts peers until it fails.
+    pub(crate) fn accept(&mut self, listener: RawFd) -> io::Result<()> {
+        let entry = opcode::AcceptMulti::new(Fd(listener))
+            .flags(libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC)
+            .build();
+        self.start_request(&entry.user_data(tag::of(Kind::Accept)))
+    }
+
+    /// Receives a stream until it ends, fails, is cancelled, or no buffer is left.
+    pub(crate) fn receive(&mut self, target: Target, tag: u64) -> io::Result<()> {
+        let group = self.streams.group();
+        let entry = match self.bundles {
+            true => aimed!(target, |fd| opcode::RecvMultiBundle::new(fd, group).build()),
+            false => aimed!(target, |fd| opcode::RecvMulti::new(fd, group).build()),
+        };
+        self.start_request(&entry.user_data(tag))
+    }
+
+    /// Receives datagrams until it fails or no buffer is left.
+    pub(crate) fn receive_datagrams(&mut self, socket: RawFd, tag: u64) -> io::Result<()> {
+        let group = self.datagrams.group();
+        let header: *const libc::msghdr = &raw const *self.header;
+        let entry = opcode::RecvMsgMulti::new(Fd(socket), header, group).build();
+        self.start_request(&entry.user_data(tag))
+    }
+
+    /// Sends bytes without waiting for room; completes only if not all of them were taken.
+    ///
+    /// # Safety
+    /// The bytes stay as they are until the next [`submit`](Self::submit) or [`wait`](Self::wait) has returned.
+    pub(crate) unsafe fn send(
+        &mut self,
+        target: Target,
+        tag: u64,
+        (bytes, len): (NonNull<u8>, u32),
+    ) -> io::Result<()> {
+        // With MSG_DONTWAIT the kernel works the request off while it is submitted, or fails it: it is never left
+        // waiting. With MSG_WAITALL bytes left over count as a failure, so that no completion means all were taken.
+        let flags = libc::MSG_DONTWAIT | libc::MSG_WAITALL | libc::MSG_NOSIGNAL;
+        let entry = aimed!(target, |fd| opcode::Send::new(fd, bytes.as_ptr(), len)
+            .flags(flags)
+            .build());
+        self.push(&entry.user_data(tag).flags(Flags::SKIP_SUCCESS))
+    }
+
+    /// Ends the request with this tag.
+    pub(crate) fn cancel(&mut self, tag: u64) -> io::Result<()> {
+        let entry = opcode::AsyncCancel::new(tag).build();
+        self.push(
+            &entry
+                .user_data(tag::of(Kind::Cancel))
+                .flags(Flags::SKIP_SUCCESS),
+        )
+    }
+
+    /// Ends all requests for a descriptor.
+    pub(crate) fn cancel_all(&mut self, fd: RawFd) -> io::Result<()> {
+        let entry = opcode::AsyncCancel2::new(CancelBuilder::fd(Fd(fd)).all()).build();
+        self.push(
+            &entry
+                .user_data(tag::of(Kind::Cancel))
+                .flags(Flags::SKIP_SUCCESS),
+        )
+    }
+
+    /// Puts a descriptor into the ring's table, if there is room.
+    pub(crate) fn fix(&mut self, fd: RawFd) -> Option<u32> {
+        let index = self.files.pop()?;
+        match self.uring.submitter().register_files_update(index, &[fd]) {
+            Ok(_) => Some(index),
+            Err(error) => {
+                tracing::debug!(%error, "a descriptor is used by its number");
+                self.files.push(index);
+                None
+            }
+        }
+    }
+
+    /// Takes it out again. Requests under way keep theirs until they end.
+    pub(crate) fn unfix(&mut self, index: u32) {
+        match self.uring.submitter().register_files_update(index, &[-1]) {
+            Ok(_) => self.files.push(index),
+            Err(error) => tracing::warn!(%error, "a place in the table of descriptors is lost"),
+        }
+    }
+
+    /// Shows the runs of bytes that a completed receive has brought. The buffers stay taken until
+    /// [`recycle`](Self::recycle).
+    pub(crate) fn read(&self, event: &Event, show: impl FnMut(&[u8])) {
+        if let (Some(buffer), Ok(len)) = (event.buffer(), usize::try_from(event.result)) {
+            self.streams.read(buffer, len, show);
+        }
+    }
+
+    /// Gives the buffers of a completed receive back to the kernel.
+    pub(crate) fn recycle(&mut self, event: &Event) {
+        if let (Some(buffer), Ok(len)) = (event.buffer(), usize::try_from(event.result)) {
+            self.streams.recycle(buffer, len, event.buffer_goes_on());
+        }
+    }
+
+    /// Shows the datagram that a completion has brought, with its sender's address as the kernel writes it, and gives
+    /// the buffer back.
+    pub(crate) fn datagram(&mut self, event: &Event, show: impl FnOnce(&[u8], &[u8])) {
+        let (Some(buffer), Ok(len)) = (event.buffer(), usize::try_from(event.result)) else {
+            return;
+        };
+        let header = &self.header;
+        let mut show = Some(show);
+        self.datagrams.read(buffer, len, |bytes| {
+            if let (Ok(out), Some(show)) = (
+                io_uring::types::RecvMsgOut::parse(bytes, header),
+                show.take(),
+            ) {
+                show(out.name_data(), out.payload_data());
+            }
+        });
+        self.datagrams.recycle(buffer, len, false);
+    }
+
+    /// Hands the kernel what is queued; requests that need no waiting are worked off on the way.
+    pub(crate) fn submit(&mut self) -> io::Result<()> {
+        let queued = self.uring.submission().len();
+        // SAFETY: no argument is passed.
+        let entered = unsafe {
+            self.uring
+                .submitter()
+                .enter::<libc::sigset_t>(queued as u32, 0, 0, None)
+        };
+        self.collect(entered)
+    }
+
+    /// Hands the kernel what is queued and waits until something completes or `limit` is over: does not wait with
+    /// `Some(ZERO)`, waits for ever with `None`.
+    pub(crate) fn wait(&mut self, limit: Option<Duration>) -> io::Result<()> {
+        let queued = self.uring.submission().len();
+        let submitter = self.uring.submitter();
+        let entered = match limit {
+            Some(Duration::ZERO) => {
+                let flags = EnterFlags::GETEVENTS.bits();
+                // SAFETY: no argument is passed.
+                unsafe { submitter.enter::<libc::sigset_t>(queued as u32, 0, flags, None) }
+            }
+            Some(limit) => {
+                let limit = Timespec::from(limit);
+                submitter.submit_with_args(1, &SubmitArgs::new().timespec(&limit))
+            }
+            None => submitter.submit_and_wait(1),
+        };
+        self.collect(entered)
+    }
+
+    /// Fetches what has completed without waiting, if anything has: a look at shared memory tells.
+    pub(crate) fn glance(&mut self) -> io::Result<()> {
+        let queue = self.uring.submission();
+        let work = !queue.is_empty() || queue.taskrun() || queue.cq_overflow();
+        drop(queue);
+        match work || !self.uring.completion().is_empty() {
+            true => self.wait(Some(Duration::ZERO)),
+            false => Ok(()),
+        }
+    }
+
+    fn collect(&mut self, entered: io::Result<usize>) -> io::Result<()> {
+        if let Err(error) = entered
+            && !matches!(
+                error.raw_os_error(),
+                // Time is over; a signal came; completions have to be fetched first.
+                Some(libc::ETIME | libc::EINTR | libc::EBUSY | libc::EAGAIN)
+            )
+        {
+            return Err(error);
+        }
+        let (events, under_way) = (&mut self.events, &mut self.under_way);
+        for entry in self.uring.completion() {
+            let event = Event {
+                tag: entry.user_data(),
+                result: entry.result(),
+                flags: entry.flags(),
+            };
+            let counted = !matches!(
+                tag::read(event.tag),
+                Some((Kind::Send | Kind::Cancel, _)) | None
+            );
+            if counted && !event.goes_on() {
+                *under_way = under_way.saturating_sub(1);
+            }
+            events.push_back(event);
+        }
+        Ok(())
+    }
+
+    /// Ends everything that is under way and waits for it; whether nothing is left.
+    fn quiet(&mut self) -> io::Result<bool> {
+        self.submit()?;
+        for _ in 0..QUIET_TRIES {
+            if self.under_way == 0 {
+                break;
+            }
+            let limit = Some(Timespec::from(QUIET_WITHIN));
+            // None found is as good.
+            let _ = self
+                .uring
+                .submitter()
+                .register_sync_cancel(limit, CancelBuilder::any());
+            self.wait(Some(Duration::ZERO))?;
+        }
+        Ok(self.under_way == 0)
+    }
+}
+
+impl Drop for Ring {
+    fn drop(&mut self) {
+        let quiet = match self.quiet() {
+            Ok(quiet) => quiet,
+            Err(error) => {
+                tracing::debug!(%error, "the ring ends with requests under way");
+                false
+            }
+        };
+        for event in self.events.drain(..) {
+            // Peers that were accepted and never shown to the engine.
+            if event.result >= 0 && matches!(tag::read(event.tag), Some((Kind::Accept, _))) {
+                drop(crate::requests::accepted(event.result));
+            }
+        }
+        let submitter = self.uring.submitter();
+        for buffers in [&mut self.streams, &mut self.datagrams] {
+            // Without requests nor registration the kernel has no way to the memory. Otherwise it is left to it.
+            if quiet && buffers.withdraw(&submitter).is_ok() {
+                // SAFETY: the ring is being dropped: nobody uses the buffers again.
+                unsafe { ManuallyDrop::drop(buffers) };
+            }
+        }
+    }
+}
+
+/// How `bytes` are divided: a few large buffers that are filled piece by piece, or many small ones that bundles join.
+fn shape(bytes: usize, incremental: bool) -> (u16, u32) {
+    let count = if incremental { 4 } else { 32 };
+    let size = bytes.div_ceil(count as usize).next_multiple_of(4096);
+    (count, size as u32)
+}

@@ -1,0 +1,13 @@
+//! What every driver does the same, done by io_uring: the tests are those of `folkmoot-mio`.
+
+#[path = "../../io-mio/tests/conformance/channels.rs"]
+mod channels;
+#[path = "../../io-mio/tests/conformance/commands.rs"]
+mod commands;
+#[path = "../../io-mio/tests/conformance/common/mod.rs"]
+mod common;
+#[path = "../../io-mio/tests/conformance/datagrams.rs"]
+mod datagrams;
+mod driver;
+#[path = "../../io-mio/tests/conformance/streams.rs"]
+mod streams;
