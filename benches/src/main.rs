@@ -2,12 +2,14 @@
 
 use std::process::ExitCode;
 
-use folkmoot_benches::{Result, compare, node, peer, peers, raw, redis, web};
+use folkmoot_benches::{Result, compare, drivers, node, peer, peers, raw, redis, web};
 
 const USAGE: &str = "\
 usage: folkmoot-benches peers [--quick] [--rounds N] [--only NAME]... [--html FILE] [--json FILE]
+       folkmoot-benches drivers [--quick] [--rounds N] [--only NAME]...
        folkmoot-benches first [messages|sessions] [--rounds N]
   peers    all workloads against Tribes, Tomcat, Redis, zenoh, iperf3 and raw sockets; a table and a page with plots
+  drivers  mio against io_uring: messages of every size, and state transfer
   first    Folkmoot against Tribes: messages of 512 bytes, and 10,000 sessions to a joining node";
 
 fn main() -> ExitCode {
@@ -25,6 +27,7 @@ fn main() -> ExitCode {
 fn run(words: &[&str]) -> Result<()> {
     match words {
         ["first", rest @ ..] => compare::first(rest),
+        ["drivers", rest @ ..] => drivers::run(&peers::Options::parse(rest)?),
         ["peers", rest @ ..] => peers::run(&peers::Options::parse(rest)?),
         // Our side of the comparison, started by it.
         ["peer", words @ ..] => peer::run(words),

@@ -8,6 +8,7 @@ use folkmoot_core::cluster::{Cluster, ClusterConfig, ClusterEvent};
 use folkmoot_core::session::{DeltaManagerConfig, TransferResult};
 use folkmoot_core::time::Instant;
 use folkmoot_mio::Handle;
+use folkmoot_uring::Driver;
 
 use crate::{Result, local};
 
@@ -49,7 +50,8 @@ pub fn run(port: u16, other: u16, sessions: usize, size: usize) -> Result<()> {
             }
         }
     };
-    let handle = bound.spawn(Cluster::new(channel, ClusterConfig::default()), turn)?;
+    let engine = Cluster::new(channel, ClusterConfig::default());
+    let handle = folkmoot_uring::spawn_with(bound, Driver::Auto, engine, turn, || ())?;
     let context = handle.with(|cluster, now| {
         cluster.start(now);
         cluster.register_manager(now, "/shop", DeltaManagerConfig::default())

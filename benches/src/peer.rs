@@ -14,6 +14,7 @@ use folkmoot_core::channel::{
 };
 use folkmoot_core::time::Instant;
 use folkmoot_mio::{Handle, Tuning};
+use folkmoot_uring::Driver;
 
 use crate::latency::Latencies;
 use crate::tally::{LABEL, Tally, label};
@@ -136,7 +137,9 @@ fn start(port: u16, others: &[u16], tuning: Tuning) -> Result<(Handle<Engine>, A
     let waiting = Arc::new(Waiting::default());
     let engine = ChannelEngine::new(channel, Ticker::default());
     let (told, woken) = (Arc::clone(&waiting), Arc::clone(&waiting));
-    let handle = bound.spawn_with(
+    let handle = folkmoot_uring::spawn_with(
+        bound,
+        Driver::Auto,
         engine,
         move |engine: &mut Engine, _| told.turn(engine),
         move || woken.after(),

@@ -71,7 +71,7 @@ impl Options {
         Ok(options)
     }
 
-    fn wants(&self, name: &str) -> bool {
+    pub(crate) fn wants(&self, name: &str) -> bool {
         self.only.is_empty() || self.only.iter().any(|only| name.contains(only.as_str()))
     }
 
@@ -107,7 +107,7 @@ fn measure(options: &Options, scratch: &std::path::Path) -> Result<()> {
     let processors = std::thread::available_parallelism().map_or(0, usize::from);
     let mut report = Report::new(format!(
         "{}; {processors} processors, load {} at the beginning; medians of {} rounds, in turn",
-        tools.java.versions()?,
+        tools.java()?.versions()?,
         load(),
         options.rounds
     ));
@@ -150,20 +150,8 @@ fn load() -> String {
 /// Finds and builds what the comparison needs; says in a line each what is left out.
 fn prepare(scratch: &std::path::Path) -> Result<Tools> {
     let java = Java::prepare(scratch)?;
-    let runs = |program: &str, argument: &str, package: &str| {
-        let there = Command::new(program)
-            .arg(argument)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status()
-            .is_ok();
-        if !there {
-            eprintln!("left out: {program} (apt-get install {package})");
-        }
-        there
-    };
     Ok(Tools {
-        java,
+        java: Some(java),
         zenoh: match build_zenoh() {
             Ok(program) => Some(program),
             Err(error) => {
@@ -176,6 +164,20 @@ fn prepare(scratch: &std::path::Path) -> Result<Tools> {
         wrk: runs("wrk", "--version", "wrk"),
         scratch: scratch.to_owned(),
     })
+}
+
+/// Whether a program is there; says so if not.
+fn runs(program: &str, argument: &str, package: &str) -> bool {
+    let there = Command::new(program)
+        .arg(argument)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok();
+    if !there {
+        eprintln!("left out: {program} (apt-get install {package})");
+    }
+    there
 }
 
 /// Builds zenoh's side, in its own workspace, beside our own build.
@@ -212,7 +214,7 @@ fn build_zenoh() -> Result<PathBuf> {
 }
 
 /// All rounds of one row; the medians of each side.
-fn one_row(
+pub(crate) fn one_row(
     options: &Options,
     tools: &Tools,
     row: &Row,

@@ -5,8 +5,12 @@
 pub enum Side {
     /// `GroupChannel` with its default stack.
     Tribes,
-    /// Ours, driven by mio.
+    /// Ours, with the driver that is chosen where nothing is said.
     Ours,
+    /// Ours, driven by mio.
+    Mio,
+    /// Ours, driven by io_uring.
+    Uring,
     /// The same with a spin of 50 µs before the driver sleeps.
     Spin,
     /// Blocking loops over one socket: what is left without a protocol.
@@ -25,6 +29,8 @@ impl Side {
         match self {
             Self::Tribes => "Tribes",
             Self::Ours => "Folkmoot",
+            Self::Mio => "Folkmoot, mio",
+            Self::Uring => "Folkmoot, io_uring",
             Self::Spin => "Folkmoot, spin",
             Self::Raw => "raw sockets",
             Self::Zenoh => "zenoh",
@@ -94,7 +100,8 @@ pub struct Row {
     pub targets: &'static [Target],
 }
 
-const BASE: Row = Row {
+/// What most rows have in common.
+pub const BASE: Row = Row {
     name: "",
     options: 6,
     size: 512,

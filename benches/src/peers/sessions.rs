@@ -86,7 +86,7 @@ pub(super) fn node(
             command.args([options.to_string(), http.to_string(), SIZE.to_string()]);
             return Ok(command);
         }
-        false => tools.java.command("TomcatNode"),
+        false => tools.java()?.command("TomcatNode"),
     };
     let (sessions, options) = match options {
         0 => (sessions.to_string(), 8),

@@ -9,12 +9,13 @@ use crate::Result;
 use crate::compare::{PATIENCE, free_ports};
 use crate::java::Java;
 use crate::process::Process;
+use folkmoot_uring::Driver;
 
 /// What the sides are started with.
 #[derive(Debug)]
 pub struct Tools {
     /// Tribes and Tomcat.
-    pub java: Java,
+    pub java: Option<Java>,
     /// zenoh's program, if it could be built.
     pub zenoh: Option<std::path::PathBuf>,
     /// Whether the Redis server is there.
@@ -28,13 +29,34 @@ pub struct Tools {
 }
 
 impl Tools {
+    /// Only ours, and iperf3 if it is there.
+    pub fn without_others(scratch: &Path) -> Self {
+        Self {
+            java: None,
+            zenoh: None,
+            redis: false,
+            iperf: super::runs("iperf3", "--version", "iperf3"),
+            wrk: false,
+            scratch: scratch.to_owned(),
+        }
+    }
+
+    /// Tribes and Tomcat.
+    ///
+    /// # Errors
+    /// They were not wanted.
+    pub fn java(&self) -> Result<&Java> {
+        self.java.as_ref().ok_or_else(|| "no Java".into())
+    }
+
     /// Whether a side can be measured.
     pub fn has(&self, side: Side) -> bool {
         match side {
             Side::Zenoh => self.zenoh.is_some(),
             Side::Redis => self.redis,
             Side::Iperf => self.iperf,
-            Side::Tribes | Side::Ours | Side::Spin | Side::Raw => true,
+            Side::Tribes => self.java.is_some(),
+            Side::Ours | Side::Mio | Side::Uring | Side::Spin | Side::Raw => true,
         }
     }
 }
@@ -81,19 +103,26 @@ impl Running {
             servers: Vec::new(),
         };
         match side {
-            Side::Tribes | Side::Ours | Side::Spin => {
-                let command = || match side {
-                    Side::Tribes => tools.java.command("TribesPeer"),
-                    _ => {
-                        let mut command = Command::new(&exe);
-                        command.arg("peer");
-                        command
+            Side::Tribes | Side::Ours | Side::Mio | Side::Uring | Side::Spin => {
+                let command = || -> Result<Command> {
+                    if side == Side::Tribes {
+                        return Ok(tools.java()?.command("TribesPeer"));
                     }
+                    let mut command = Command::new(&exe);
+                    command.arg("peer");
+                    let driver = match side {
+                        Side::Mio => Some(Driver::Mio),
+                        Side::Uring => Some(Driver::IoUring),
+                        _ => None,
+                    };
+                    let variable = folkmoot_uring::ENVIRONMENT;
+                    command.envs(driver.map(|driver| (variable, driver.to_string())));
+                    Ok(command)
                 };
                 let [sender, a, b, c] = free_ports()?;
                 let receivers = &[a, b, c][..members];
                 let start = |role: &str, port: u16, others: &[u16]| {
-                    let mut command = command();
+                    let mut command = command()?;
                     command.arg(port.to_string());
                     command.args(others.iter().map(u16::to_string));
                     if side == Side::Spin {
@@ -213,7 +242,7 @@ impl Running {
         }
         let name = self.side.name();
         let (kind, callers) = match (row.tasks, self.side) {
-            (true, Side::Ours | Side::Spin) => ("tasks", row.callers),
+            (true, Side::Ours | Side::Mio | Side::Uring | Side::Spin) => ("tasks", row.callers),
             (true, Side::Tribes) => ("send", 16),
             _ => ("send", row.callers),
         };
