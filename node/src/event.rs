@@ -53,6 +53,18 @@ pub enum Event {
         /// Whether another member changed it.
         remote: bool,
     },
+    /// The sessions here were compared with those of another node of this implementation and something differed: after a
+    /// partition, a crash or a loss.
+    Reconciled {
+        /// The application's context path.
+        context: Arc<str>,
+        /// The other node, if it is still known.
+        with: Option<Member>,
+        /// Sessions that were brought, changed, ended or renamed here.
+        sessions: u64,
+        /// Fields changed on both sides of which the value that was here has lost.
+        conflicts: u64,
+    },
     /// A message that asked for acknowledgements was not acknowledged by these members.
     NotAcknowledged {
         /// The message.

@@ -154,6 +154,27 @@ impl Notices {
                     tracing::warn!(context, from, suppressed, "a message was refused: {reason}");
                 }
             }
+            ClusterEvent::Reconciled {
+                context,
+                with,
+                sessions,
+                conflicts,
+            } => {
+                let with = state.member(engine, with);
+                let name = with.as_ref().map(Member::name);
+                tracing::info!(
+                    member = name,
+                    sessions,
+                    conflicts,
+                    "sessions were made equal with those of a member"
+                );
+                self.tell_of(state, context, |context| Event::Reconciled {
+                    context,
+                    with,
+                    sessions,
+                    conflicts,
+                });
+            }
             ClusterEvent::Lagging(member) => {
                 if let Some(suppressed) = state.failed.admit(std::time::Instant::now()) {
                     let member = state.member(engine, member).map(|member| member.name());

@@ -99,6 +99,8 @@ pub enum BadInput {
     UnreadAcks,
     /// All incomplete frames together would need more than `limits.gather_bytes_max`.
     TooMuchIncomplete,
+    /// The listener says that no honest peer sends such a message ([`Verdict::Refused`](super::Verdict::Refused)).
+    Refused,
     /// A message came on a connection that its sender has given up for another.
     Superseded,
     /// A reply on one of our connections that is no ACK frame.
@@ -118,6 +120,7 @@ impl fmt::Display for BadInput {
             Self::Datagram => f.write_str("datagram is neither a heartbeat nor a frame"),
             Self::SlowFrame => f.write_str("frame stayed incomplete for too long"),
             Self::UnreadAcks => f.write_str("peer leaves its ACKs unread"),
+            Self::Refused => f.write_str("message that no honest peer sends"),
             Self::Superseded => f.write_str("message on a connection that its sender has replaced"),
             Self::TooMuchIncomplete => {
                 f.write_str("incomplete frames exceed `limits.gather_bytes_max`")

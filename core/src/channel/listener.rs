@@ -52,6 +52,8 @@ pub enum Verdict {
     Processed,
     /// The listener could not process it (Tomcat: an exception): FAIL_ACK. A Tomcat will send it once more.
     Failed,
+    /// No honest peer sends such a message: its sender loses the connection, or the datagram is dropped, without an answer.
+    Refused,
 }
 
 /// A received message, borrowed for the call.

@@ -256,6 +256,7 @@ impl Channel {
             BadInput::SlowFrame => &mut bad.slow_frame,
             BadInput::UnreadAcks => &mut bad.unread_acks,
             BadInput::TooMuchIncomplete => &mut bad.too_much_incomplete,
+            BadInput::Refused => &mut bad.refused,
             BadInput::Superseded => &mut bad.superseded,
             BadInput::Reply(_) | BadInput::UnexpectedReply => &mut bad.reply,
             BadInput::Interceptor(_) => &mut bad.interceptor,

@@ -250,12 +250,15 @@ impl Channel {
                 verdict
             }
         };
+        if verdict == Verdict::Refused {
+            return Err(BadInput::Refused);
+        }
         if policy == AckPolicy::OnProcessed {
             count(&mut self.stats.acks_sent);
             match verdict {
                 Verdict::Processed => receiver.push_ack(now, &ACK_FRAME),
                 Verdict::Failed if planted(Bug::AckEarly) => receiver.push_ack(now, &ACK_FRAME),
-                Verdict::Failed => {
+                Verdict::Failed | Verdict::Refused => {
                     count(&mut self.stats.fail_acks_sent);
                     receiver.push_ack(now, &FAIL_ACK_FRAME);
                 }
@@ -394,6 +397,9 @@ impl Channel {
                         let verdict = self
                             .deliver(now, sender, &message, listener)
                             .map_err(BadInput::Interceptor)?;
+                        if verdict == Verdict::Refused {
+                            return Err(BadInput::Refused);
+                        }
                         self.answer_datagram(from, message.options, verdict);
                         Ok(())
                     });
@@ -421,7 +427,9 @@ impl Channel {
         let answer = match (options.ack_policy(), verdict) {
             _ if !unicast => return,
             (AckPolicy::Never, _) => return,
-            (AckPolicy::OnProcessed, Verdict::Failed) => Acknowledgement::FailAck,
+            (AckPolicy::OnProcessed, Verdict::Failed | Verdict::Refused) => {
+                Acknowledgement::FailAck
+            }
             (AckPolicy::OnProcessed | AckPolicy::OnReceipt, _) => Acknowledgement::Ack,
         };
         if self.datagram(Target::Address(to), answer.frame()) {

@@ -90,6 +90,8 @@ pub struct BadInputStats {
     pub unread_acks: u64,
     /// Frames refused because all incomplete ones together were too large.
     pub too_much_incomplete: u64,
+    /// Messages that the listener refused.
+    pub refused: u64,
     /// Messages on connections that their senders had replaced.
     pub superseded: u64,
     /// Replies that are no ACK, or that nothing waited for.
@@ -108,6 +110,7 @@ impl BadInputStats {
             .wrapping_add(self.slow_frame)
             .wrapping_add(self.unread_acks)
             .wrapping_add(self.too_much_incomplete)
+            .wrapping_add(self.refused)
             .wrapping_add(self.superseded)
             .wrapping_add(self.reply)
             .wrapping_add(self.interceptor)

@@ -7,6 +7,7 @@ use super::ContextId;
 use crate::channel::{ChannelEvent, MemberIndex};
 use crate::java::{JavaError, JavaString};
 use crate::session::{EventType, MessageError, SessionId, TransferOutcome};
+use crate::wire::DecodeError;
 
 /// Something that happened, from [`Cluster::poll_event`](super::Cluster::poll_event).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,7 +77,20 @@ pub enum ClusterEvent {
         /// Whose doing.
         origin: Origin,
     },
-    /// A member sent something that cannot be used; it was acknowledged, as Tomcat does, and changed nothing.
+    /// The sessions here were compared with those of another node of this implementation, and something differed: after a partition,
+    /// a crash or a loss.
+    Reconciled {
+        /// The manager.
+        context: ContextId,
+        /// The node.
+        with: MemberIndex,
+        /// Sessions that the comparison brought, changed, ended or gave another id here.
+        sessions: u64,
+        /// Fields changed on both sides of which the value that was here has lost.
+        conflicts: u64,
+    },
+    /// A member sent something that cannot be used; it changed nothing. What no honest peer sends also costs the connection
+    /// ([`BadInput::Refused`](crate::channel::BadInput::Refused)); the rest was acknowledged, as Tomcat does.
     Refused {
         /// The manager it was for, if that is known.
         context: Option<ContextId>,
@@ -144,6 +158,8 @@ pub enum Refusal {
     Message(MessageError),
     /// There is no manager of that name.
     UnknownContext(JavaString),
+    /// It claims to be a [`ReconcileMessage`](crate::session::ReconcileMessage) and is none.
+    Reconcile(DecodeError),
     /// Its payload cannot be read.
     Payload(EventType, JavaError),
     /// Its session id is missing or contradicts its payload.
@@ -158,6 +174,7 @@ impl fmt::Display for Refusal {
         match self {
             Self::Message(error) => error.fmt(f),
             Self::UnknownContext(name) => write!(f, "no manager is named {name}"),
+            Self::Reconcile(error) => write!(f, "a comparison that cannot be read: {error}"),
             Self::Payload(kind, error) => {
                 write!(f, "{} with an unreadable payload: {error}", kind.name())
             }

@@ -12,9 +12,13 @@ use crate::channel::{
     Channel, ChannelListener, Inbound, Lane, Member, MemberIndex, SendOptions, To, UniqueId,
     Verdict,
 };
-use crate::java::{JavaString, Limits};
-use crate::session::{Cx, DeltaManager, DeltaManagerConfig, EventType, SessionMessage};
+use crate::java::{Graph, JavaString, Limits};
+use crate::session::{
+    Cx, DeltaManager, DeltaManagerConfig, EventType, MessageError, ReconcileMessage,
+    SessionMessage, Source, Wanted,
+};
 use crate::time::Instant;
+use crate::transport::is_ours;
 
 /// Counters of a cluster since it was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -191,6 +195,12 @@ impl Managers {
         ours
     }
 
+    /// A member may have other sessions than we: they are compared.
+    pub(crate) fn compare(&mut self, at: Instant, member: MemberIndex, wanted: Wanted) {
+        self.for_each(|manager, _| manager.reconcile.wish(at, member, wanted));
+        self.due = Some(Instant::ZERO);
+    }
+
     pub(crate) fn older_member(&mut self, now: Instant) {
         self.for_each(|manager, _| manager.older_member(now));
         self.due = Some(Instant::ZERO);
@@ -234,18 +244,63 @@ impl Managers {
     }
 
     /// A Java object that does not lie as a session message of any Tomcat does: it may still be one.
-    fn irregular(&mut self, now: Instant, inbound: &Inbound<'_>) {
-        match SessionMessage::normalize(inbound.message, &self.limits) {
+    ///
+    /// Other parts of Tomcat send objects of their own over the same channel (replicated maps, farm deployment): they are counted
+    /// and let pass. What cannot be read at all, and what is none of Tomcat's, costs the connection.
+    fn irregular(&mut self, now: Instant, inbound: &Inbound<'_>) -> Verdict {
+        let error = match SessionMessage::normalize(inbound.message, &self.limits) {
             Ok(normal) => {
-                if let Some(message) = SessionMessage::read(&normal) {
-                    self.dispatch(now, inbound.from, &message);
-                }
+                return match SessionMessage::read(&normal) {
+                    Some(message) => self.dispatch(now, source(inbound), &message),
+                    None => Verdict::Processed,
+                };
             }
+            Err(error) => error,
+        };
+        self.stats.not_accepted = self.stats.not_accepted.wrapping_add(1);
+        self.refuse(inbound.from, Refusal::Message(error));
+        match error {
+            MessageError::OtherClass if self.is_tomcats(inbound.message) => Verdict::Processed,
+            _ => Verdict::Refused,
+        }
+    }
+
+    /// Whether an object is of a class of Tomcat's clustering.
+    fn is_tomcats(&self, stream: &[u8]) -> bool {
+        let Ok(graph) = Graph::parse(stream, &self.limits) else {
+            return false;
+        };
+        graph.root().is_some_and(|root| {
+            let class = graph.class_name_bytes(root);
+            class.starts_with(b"org.apache.catalina.")
+        })
+    }
+
+    /// One of our nodes compares its sessions with ours.
+    fn reconcile(&mut self, now: Instant, inbound: &Inbound<'_>) -> Verdict {
+        let message = match ReconcileMessage::read(inbound.message, &self.limits) {
+            Ok(message) => message,
             Err(error) => {
                 self.stats.not_accepted = self.stats.not_accepted.wrapping_add(1);
-                self.refuse(inbound.from, Refusal::Message(error));
+                self.refuse(inbound.from, Refusal::Reconcile(error));
+                return Verdict::Refused;
             }
+        };
+        let unix_ms = self.unix_ms;
+        let context = self.find(message.context_name.as_modified_utf8());
+        if let Some(from) = inbound.from
+            && let Some((manager, events)) = context.and_then(|context| self.get_mut(context))
+        {
+            let mut cx = Cx {
+                now,
+                unix_ms,
+                events,
+            };
+            manager.reconcile_received(&mut cx, from, message);
+            let deadline = manager.deadline();
+            self.is_due(deadline);
         }
+        Verdict::Processed
     }
 
     fn refuse(&mut self, from: Option<MemberIndex>, reason: Refusal) {
@@ -257,36 +312,36 @@ impl Managers {
     }
 
     /// Hands a message to the manager it names, or to all.
-    fn dispatch(&mut self, now: Instant, from: Option<MemberIndex>, message: &SessionMessage<'_>) {
+    fn dispatch(&mut self, now: Instant, source: Source, message: &SessionMessage<'_>) -> Verdict {
+        let from = source.index;
         self.stats.session_messages = self.stats.session_messages.wrapping_add(1);
         let unix_ms = self.unix_ms;
         let Some(name) = message.context_name else {
             self.due = Some(Instant::ZERO);
-            return self.for_each(|manager, events| {
-                manager.receive(
-                    &mut Cx {
-                        now,
-                        unix_ms,
-                        events,
-                    },
-                    from,
-                    message,
-                )
-            });
-        };
-        let context = self.find(name);
-        if let Some((manager, events)) = context.and_then(|context| self.get_mut(context)) {
-            manager.receive(
-                &mut Cx {
+            let mut verdict = Verdict::Processed;
+            self.for_each(|manager, events| {
+                let mut cx = Cx {
                     now,
                     unix_ms,
                     events,
-                },
-                from,
-                message,
-            );
+                };
+                if manager.receive(&mut cx, source, message) == Verdict::Refused {
+                    verdict = Verdict::Refused;
+                }
+            });
+            return verdict;
+        };
+        let context = self.find(name);
+        if let Some((manager, events)) = context.and_then(|context| self.get_mut(context)) {
+            let mut cx = Cx {
+                now,
+                unix_ms,
+                events,
+            };
+            let verdict = manager.receive(&mut cx, source, message);
             let deadline = manager.deadline();
-            return self.is_due(deadline);
+            self.is_due(deadline);
+            return verdict;
         }
         self.stats.unknown_context = self.stats.unknown_context.wrapping_add(1);
         let name =
@@ -298,14 +353,19 @@ impl Managers {
             self.replies.push_back((from, name.clone()));
             self.due = Some(Instant::ZERO);
         }
+        // A Tomcat with an application that is not deployed here sends such messages all day.
         self.refuse(from, Refusal::UnknownContext(name));
+        Verdict::Processed
     }
 }
 
 impl ChannelListener for Managers {
-    /// Whatever a member sends is acknowledged, as Tomcat does: a second copy of it would be no better.
+    /// What a member may send is acknowledged even if it is of no use here: a second copy of it would be no better.
     fn message_received(&mut self, now: Instant, message: &Inbound<'_>) -> Verdict {
         if message.options.contains(SendOptions::BYTE_MESSAGE) {
+            if ReconcileMessage::is_one(message.message) && is_ours(&message.sender.payload) {
+                return self.reconcile(now, message);
+            }
             self.stats.byte_messages = self.stats.byte_messages.wrapping_add(1);
             return match &mut self.byte_listener {
                 Some(ByteListener(listen)) => listen(message),
@@ -322,16 +382,24 @@ impl ChannelListener for Managers {
             }
         }
         match SessionMessage::read(message.message) {
-            Some(read) => self.dispatch(now, message.from, &read),
+            Some(read) => self.dispatch(now, source(message), &read),
             None => self.irregular(now, message),
         }
-        Verdict::Processed
     }
 
-    fn member_disappeared(&mut self, _now: Instant, index: MemberIndex, _member: &Member) {
+    fn member_disappeared(&mut self, now: Instant, index: MemberIndex, _member: &Member) {
         self.due = Some(Instant::ZERO);
         self.skews.forget(index);
-        self.for_each(|manager, _| manager.member_gone(index));
+        self.for_each(|manager, _| manager.member_gone(now, index));
+    }
+}
+
+/// Who sent a message, as the managers want to know it.
+fn source(message: &Inbound<'_>) -> Source {
+    Source {
+        index: message.from,
+        writer: crate::session::writer(&message.sender.unique_id),
+        ours: is_ours(&message.sender.payload),
     }
 }
 

@@ -23,7 +23,7 @@ use listener::{ByteListener, Managers};
 use crate::channel::{Channel, ChannelEvent, Inbound, MemberIndex, Verdict};
 use crate::engine::{ConnId, Engine, Gather, Input, Output};
 use crate::java::{JavaString, ObjectOutput};
-use crate::session::{Cx, DeltaManager, DeltaManagerConfig, Out, manager_name};
+use crate::session::{Cx, DeltaManager, DeltaManagerConfig, Out, SOON, Wanted, manager_name};
 use crate::time::Instant;
 
 /// Which manager of a [`Cluster`].
@@ -283,10 +283,22 @@ impl Cluster {
                 {
                     continue;
                 }
-                ChannelEvent::MemberAdded(member)
-                    if crate::session::is_older(&self.channel, *member) =>
-                {
-                    self.managers.older_member(now);
+                ChannelEvent::MemberAdded(member) => {
+                    if crate::session::is_older(&self.channel, *member) {
+                        self.managers.older_member(now);
+                    }
+                    if self.channel.is_ours(*member) {
+                        self.managers
+                            .compare(now + SOON, *member, Wanted::EVERYTHING);
+                    }
+                }
+                ChannelEvent::Lost { member, .. } => {
+                    self.managers.compare(now + SOON, *member, Wanted::RECENT);
+                }
+                ChannelEvent::Sent { faulty, .. } => {
+                    for (member, _) in faulty {
+                        self.managers.compare(now + SOON, *member, Wanted::RECENT);
+                    }
                 }
                 ChannelEvent::MemberDisappeared(member) => {
                     self.lagging.retain(|lagging| lagging != member);
@@ -295,7 +307,11 @@ impl Cluster {
                 ChannelEvent::QueueReady(member) if self.lagging.contains(member) => {
                     self.lagging.retain(|lagging| lagging != member);
                     self.lagging_told = self.lagging.len();
-                    self.managers.push_state(now, unix_ms, *member);
+                    if self.channel.is_ours(*member) {
+                        self.managers.compare(now, *member, Wanted::EVERYTHING);
+                    } else {
+                        self.managers.push_state(now, unix_ms, *member);
+                    }
                 }
                 ChannelEvent::Settled => self.managers.due = Some(Instant::ZERO),
                 _ => {}

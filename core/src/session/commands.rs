@@ -1,8 +1,10 @@
 //! What the application does here: the local half of `DeltaManager`.
 
 use super::delta_request::{boolean_value, write_new_session_id};
+use super::departed::Departure;
 use super::{
     Action, ActionType, Cx, DeltaManager, DeltaSession, EventType, Out, SessionError, SessionId,
+    Stamp,
 };
 use crate::channel::{SendError, UniqueId};
 use crate::cluster::{AttributeChange, ClusterEvent, ExpiryCause, Origin};
@@ -31,8 +33,16 @@ impl DeltaManager {
         if self.sessions.contains(id.as_modified_utf8()) {
             return Err(SessionError::SessionExists);
         }
+        // Who has heard that an earlier session of this id has ended must not take this one for it.
+        let created_ms = match self.departed.get(id.as_modified_utf8()) {
+            Some(Departure::Expired { at_ms, .. }) => cx.unix_ms.max(at_ms.saturating_add(1)),
+            Some(Departure::Renamed { at_ms, .. }) => cx.unix_ms.max(at_ms.saturating_add(1)),
+            None => cx.unix_ms,
+        };
         let mut session =
-            DeltaSession::new(id.clone(), cx.now, cx.unix_ms, self.config.session_timeout);
+            DeltaSession::new(id.clone(), cx.now, created_ms, self.config.session_timeout);
+        session.history.saw(Stamp::new(created_ms, out.writer()));
+        session.history.id_since_ms = session.history.version().time_ms;
         session.is_new = true;
         session.primary = true;
         session.access_count = 1;
@@ -49,7 +59,8 @@ impl DeltaManager {
         let lane = session.lane;
         self.departed.recall(id.as_modified_utf8());
         self.add(cx, session, Origin::Local);
-        self.announce(cx, out, EventType::SessionCreated, lane, &id, None);
+        let kind = EventType::SessionCreated;
+        self.announce(cx, out, kind, created_ms, lane, &id, None);
         Ok(id)
     }
 
@@ -88,8 +99,15 @@ impl DeltaManager {
         true
     }
 
+    /// The id that a session has now: a request goes on with its session when another one gives it a new id.
+    fn present(&self, id: &SessionId) -> SessionId {
+        self.known(id.as_modified_utf8())
+            .unwrap_or_else(|| id.clone())
+    }
+
     /// A request is done with a session.
     pub(crate) fn end_access(&mut self, cx: &Cx<'_>, id: &SessionId) {
+        let id = &self.present(id);
         let at_start = self.config.session_last_access_at_start;
         if let Some(session) = self.sessions.get_mut(id.as_modified_utf8()) {
             session.access_count = session.access_count.saturating_sub(1);
@@ -183,7 +201,8 @@ impl DeltaManager {
         let Ok(payload) = write_new_session_id(&new) else {
             return Err(SessionError::TooLong(new.as_modified_utf8().len()));
         };
-        self.rename(cx, old, &new, Origin::Local);
+        let stamp = session.history.next(cx.unix_ms, out.writer());
+        self.rename(cx, old, &new, stamp, Origin::Local);
         if planted(Bug::IdChangeUnsaid) {
             return Ok(new);
         }
@@ -191,6 +210,7 @@ impl DeltaManager {
             cx,
             out,
             EventType::ChangeSessionId,
+            stamp.time_ms,
             lane,
             old,
             Some(&payload),
@@ -206,8 +226,14 @@ impl DeltaManager {
         out: &mut Out<'_>,
         id: &SessionId,
     ) -> Result<Option<UniqueId>, SendError> {
+        let id = &self.present(id);
         if out.channel.member_count() == 0 {
             if let Some(session) = self.sessions.get_mut(id.as_modified_utf8()) {
+                // Nobody is there to get it, but somebody may come who has it otherwise.
+                if session.is_dirty() || !session.primary {
+                    let stamp = session.history.next(cx.unix_ms, out.writer());
+                    session.stamp_recorded(stamp);
+                }
                 session.delta.actions.clear();
                 session.primary = true;
             }
@@ -228,8 +254,10 @@ impl DeltaManager {
             return Ok(None);
         }
         session.last_time_replicated_ms = cx.unix_ms;
-        let lane = session.lane;
-        self.send(cx, out, EventType::SessionAccessed, lane, id, None)
+        let stamp = session.history.next(cx.unix_ms, out.writer());
+        session.history.saw(stamp);
+        let (lane, at) = (session.lane, stamp.time_ms);
+        self.send(cx, out, EventType::SessionAccessed, at, lane, id, None)
     }
 
     /// `DeltaSession.expire`: what is recorded goes out first, then EXPIRED. `None` if there is no such session, else the
@@ -249,11 +277,12 @@ impl DeltaManager {
             // If it cannot be sent it is of no use any more.
             let _ = self.send_delta(cx, out, id);
         }
-        self.remove(cx, id, cause, Origin::Local);
+        let at = self.remove(cx, id, cause, Origin::Local);
         if !notify_cluster || planted(Bug::EndUnsaid) {
             return Some(None);
         }
-        Some(self.announce(cx, out, EventType::SessionExpired, lane, id, None))
+        let kind = EventType::SessionExpired;
+        Some(self.announce(cx, out, kind, at, lane, id, None))
     }
 }
 

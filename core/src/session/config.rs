@@ -65,6 +65,10 @@ pub struct DeltaManagerConfig {
     /// dropped after the transfer. Those of other members are applied whatever their clock says, unlike in Tomcat,
     /// which compares clocks of different nodes. `stateTimestampDrop`, default true.
     pub state_timestamp_drop: bool,
+    /// How often recent changes are compared with another of our own nodes, one after the other, in case that nobody has noticed
+    /// a loss. When a member comes, goes or misses something they are compared at once. Zero switches all of it
+    /// off. Default 15 s. Tomcat never compares.
+    pub reconcile_interval: Duration,
     /// Whether events are counted. `enableStatistics`, default true.
     pub enable_statistics: bool,
     /// Capacities.
@@ -86,7 +90,8 @@ pub struct ManagerLimits {
     pub held_messages_max: usize,
     /// Bytes of them. Default 64 MiB.
     pub held_bytes_max: usize,
-    /// How long an expired or renamed id is remembered, so that a late message cannot revive it. Default 120 s.
+    /// How long an expired or renamed id is remembered, so that neither a late message nor a node that was cut off can revive it.
+    /// Default 1 hour: by then a copy with the default timeout that nobody uses has timed out everywhere.
     pub departed_memory: Duration,
     /// Ids remembered so. Default 65,536.
     pub departed_max: usize,
@@ -121,6 +126,7 @@ impl Default for DeltaManagerConfig {
             send_all_sessions_size: 1000,
             send_all_sessions_wait_time: Duration::from_millis(2000),
             state_timestamp_drop: true,
+            reconcile_interval: Duration::from_secs(15),
             enable_statistics: true,
             limits: ManagerLimits::default(),
         }
@@ -136,7 +142,7 @@ impl Default for ManagerLimits {
             early_bytes_max: 16 << 20,
             held_messages_max: 1 << 18,
             held_bytes_max: 64 << 20,
-            departed_memory: Duration::from_secs(120),
+            departed_memory: Duration::from_secs(3600),
             departed_max: 65_536,
             transfer_bytes_max: 1 << 20,
             java: Limits::DEFAULT,

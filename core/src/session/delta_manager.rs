@@ -6,9 +6,10 @@ use super::departed::{Departed, Departure};
 use super::donor::Donors;
 use super::filter::AttributeFilters;
 use super::held::{EarlyRoom, HeldQueue};
+use super::reconcile::Reconcile;
 use super::table::SessionTable;
 use super::transfer::Join;
-use super::{Cx, DeltaManagerConfig, DeltaSession, ManagerStats, Out, SessionId};
+use super::{Cx, DeltaManagerConfig, DeltaSession, ManagerStats, Out, SessionId, Stamp};
 use crate::cluster::{ClusterEvent, ContextId, ExpiryCause, Origin};
 use crate::java::JavaString;
 use crate::time::Instant;
@@ -30,6 +31,9 @@ pub struct DeltaManager {
     pub(crate) donors: Donors,
     pub(crate) stats: ManagerStats,
     pub(crate) expiry: super::expiry::Expiry,
+    pub(crate) reconcile: Reconcile,
+    /// The message under way is one that no honest peer sends.
+    pub(crate) dishonest: bool,
     /// The last delta that was applied, to be applied again.
     #[cfg(feature = "plant")]
     pub(crate) last_delta: Option<super::held::Held>,
@@ -110,6 +114,8 @@ impl DeltaManager {
             donors: Donors::default(),
             stats: ManagerStats::default(),
             expiry: super::expiry::Expiry::default(),
+            reconcile: Reconcile::new(now),
+            dishonest: false,
             #[cfg(feature = "plant")]
             last_delta: None,
             config,
@@ -122,6 +128,7 @@ impl DeltaManager {
         self.dropped_early(cx, dropped);
         self.pump_join(cx, out);
         self.pump_donors(cx, out);
+        self.pump_reconcile(cx, out);
         self.continue_expiry(cx, out);
     }
 
@@ -133,6 +140,7 @@ impl DeltaManager {
             self.early.deadline(),
             self.join_deadline(),
             self.donor_deadline(),
+            self.reconcile_deadline(),
         ]
         .into_iter()
         .flatten()
@@ -156,16 +164,16 @@ impl DeltaManager {
         }
     }
 
-    /// Takes a session away and remembers its id.
+    /// Takes a session away and remembers its id; gives the time of its end, as in a stamp.
     pub(crate) fn remove(
         &mut self,
         cx: &mut Cx<'_>,
         id: &SessionId,
         cause: ExpiryCause,
         origin: Origin,
-    ) {
+    ) -> i64 {
         let Some(session) = self.sessions.remove(id.as_modified_utf8()) else {
-            return;
+            return cx.unix_ms;
         };
         let life_ms = cx.unix_ms.saturating_sub(session.creation_time_ms);
         let life = u64::try_from(life_ms).unwrap_or_default() / 1000;
@@ -177,11 +185,14 @@ impl DeltaManager {
             stats.expired_sessions = stats.expired_sessions.wrapping_add(1);
         }
         // A copy that timed out may still live on its primary: a state transfer may bring it back.
+        // Its creator's clock may be ahead of ours, or of itself by now: the same CREATED is dead in any case.
+        let at_ms = cx.unix_ms.max(session.creation_time_ms);
+        let at_ms = session.history.next(at_ms, 0).time_ms;
         if cause != ExpiryCause::CopyTimedOut {
-            // Its creator's clock may be ahead of ours, or of itself by now: the same CREATED is dead in any case.
-            let at = cx.unix_ms.max(session.creation_time_ms);
-            self.departed
-                .remember(cx.now, id.clone(), Departure::Expired(at));
+            // A peer does not say whether the session timed out.
+            let timed_out = matches!(cause, ExpiryCause::TimedOut | ExpiryCause::ByPeer);
+            let departure = Departure::Expired { at_ms, timed_out };
+            self.departed.remember(cx.now, id.clone(), departure);
         }
         if origin == Origin::Local || self.config.notify_session_listeners_on_replication {
             cx.events.push(ClusterEvent::SessionExpired {
@@ -191,6 +202,7 @@ impl DeltaManager {
                 origin,
             });
         }
+        at_ms
     }
 
     /// Gives a session another id.
@@ -199,12 +211,23 @@ impl DeltaManager {
         cx: &mut Cx<'_>,
         old: &SessionId,
         new: &SessionId,
+        stamp: Stamp,
         origin: Origin,
     ) {
-        self.sessions.rename(old.as_modified_utf8(), new);
+        let replaced = self.sessions.rename(old.as_modified_utf8(), new);
+        if let Some(session) = self.sessions.get_mut(new.as_modified_utf8()) {
+            session.history.saw(stamp);
+            session.history.id_since_ms = stamp.time_ms;
+            if let Some(replaced) = replaced {
+                session.absorb(replaced, &self.filters);
+            }
+        }
         self.departed.recall(new.as_modified_utf8());
-        self.departed
-            .remember(cx.now, old.clone(), Departure::Renamed(new.clone()));
+        let departure = Departure::Renamed {
+            to: new.clone(),
+            at_ms: stamp.time_ms,
+        };
+        self.departed.remember(cx.now, old.clone(), departure);
         if origin == Origin::Local || self.config.notify_session_listeners_on_replication {
             let (context, old, new) = (self.context, old.clone(), new.clone());
             cx.events.push(ClusterEvent::SessionIdChanged {

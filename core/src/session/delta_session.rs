@@ -3,6 +3,7 @@
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
+use super::stamp::History;
 use super::{Action, ActionType, DeltaRequest, SessionId};
 use crate::java::{JavaBytes, JavaString};
 use crate::time::Instant;
@@ -36,6 +37,8 @@ pub struct DeltaSession {
     pub(crate) lane: u64,
     /// The state transfer that brought it; 0 if none did.
     pub(crate) transfer: u32,
+    /// When its parts were changed, and by whom.
+    pub(crate) history: History,
 }
 
 /// What few sessions have.
@@ -96,6 +99,7 @@ impl DeltaSession {
             last_time_replicated_ms: 0,
             access_count: 0,
             transfer: 0,
+            history: History::default(),
         }
     }
 

@@ -12,14 +12,32 @@ use crate::time::Instant;
 /// What became of an id that is no session any more.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Departure {
-    /// Invalidated or timed out, at that time in milliseconds since the Unix epoch.
-    Expired(i64),
-    /// The session has this id now.
-    Renamed(SessionId),
+    /// The session has ended.
+    Expired {
+        /// Milliseconds since the Unix epoch, as in a [`Stamp`](super::Stamp).
+        at_ms: i64,
+        /// Its time was over; nobody ended it.
+        timed_out: bool,
+    },
+    /// The session has another id now.
+    Renamed {
+        /// The new id.
+        to: SessionId,
+        /// Milliseconds since the Unix epoch, as in a [`Stamp`](super::Stamp).
+        at_ms: i64,
+    },
+}
+
+impl Departure {
+    /// The end of a session that somebody has ended.
+    pub(crate) const fn ended(at_ms: i64) -> Self {
+        let timed_out = false;
+        Self::Expired { at_ms, timed_out }
+    }
 }
 
 /// A session that changed its id more often than so may be taken for alive.
-const RENAMES_FOLLOWED: usize = 32;
+pub(crate) const RENAMES_FOLLOWED: usize = 32;
 
 /// The ids of sessions that expired or changed their id not long ago: bounded in number and time.
 #[derive(Debug)]
@@ -44,22 +62,38 @@ impl Departed {
 
     /// Remembers an id.
     pub(crate) fn remember(&mut self, now: Instant, id: SessionId, departure: Departure) {
+        self.remember_for(now, self.memory, id, departure);
+    }
+
+    /// Remembers an id for a time, if that is shorter than what was configured.
+    pub(crate) fn remember_for(
+        &mut self,
+        now: Instant,
+        memory: Duration,
+        id: SessionId,
+        mut departure: Departure,
+    ) {
         self.forget_old(now);
-        if planted(Bug::TombstoneForgotten) && matches!(departure, Departure::Expired(_)) {
+        if planted(Bug::TombstoneForgotten) && matches!(departure, Departure::Expired { .. }) {
             return;
         }
-        let departure = match (departure, self.get(id.as_modified_utf8())) {
-            (Departure::Expired(at), Some(&Departure::Expired(before))) => {
-                Departure::Expired(at.max(before))
-            }
-            (departure, _) => departure,
-        };
+        let before = self.get(id.as_modified_utf8());
+        if let Departure::Expired { at_ms, timed_out } = &mut departure
+            && let Some(&Departure::Expired {
+                at_ms: before,
+                timed_out: also,
+            }) = before
+        {
+            *at_ms = before.max(*at_ms);
+            *timed_out &= also;
+        }
         while self.order.len() >= self.max {
             self.pop();
         }
         self.next = self.next.wrapping_add(1);
         self.by_id.insert(id.clone(), (self.next, departure));
-        self.order.push_back((now + self.memory, self.next, id));
+        let until = now + memory.min(self.memory);
+        self.order.push_back((until, self.next, id));
     }
 
     /// The id is in use again.
@@ -78,12 +112,39 @@ impl Departed {
         let mut departure = self.get(id);
         for _ in 0..RENAMES_FOLLOWED {
             match departure {
-                Some(&Departure::Expired(at)) => return at >= created_ms,
-                Some(Departure::Renamed(new)) => departure = self.get(new.as_modified_utf8()),
+                Some(Departure::Expired { at_ms, .. }) => return *at_ms >= created_ms,
+                Some(Departure::Renamed { to, .. }) => departure = self.get(to.as_modified_utf8()),
                 None => return false,
             }
         }
         false
+    }
+
+    /// Ids in the order in which they were remembered, from behind the one numbered `after`; with the number of each and how
+    /// long it is still remembered, at least `least`.
+    pub(crate) fn after(
+        &self,
+        now: Instant,
+        after: u64,
+        least: Duration,
+    ) -> impl Iterator<Item = (u64, &SessionId, Duration, &Departure)> {
+        let from = self
+            .order
+            .partition_point(|(_, serial, _)| *serial <= after);
+        let entries = self.order.range(from..);
+        entries.filter_map(move |(until, serial, id)| {
+            let left = until.since(now);
+            if left.is_zero() || left < least {
+                return None;
+            }
+            let (newest, departure) = self.by_id.get(id)?;
+            (newest == serial).then_some((*serial, id, left, departure))
+        })
+    }
+
+    /// For how long an id is remembered.
+    pub(crate) const fn memory(&self) -> Duration {
+        self.memory
     }
 
     /// Forgets what has been remembered long enough.
@@ -120,16 +181,20 @@ mod tests {
     fn an_id_is_remembered_for_a_time() {
         let mut departed = Departed::new(Duration::from_secs(2), 10);
         let at = Instant::from_millis;
-        departed.remember(at(0), id(1), Departure::Expired(5));
-        departed.remember(at(1000), id(2), Departure::Renamed(id(3)));
-        departed.remember(at(1500), id(1), Departure::Expired(9));
+        departed.remember(at(0), id(1), Departure::ended(5));
+        let renamed = Departure::Renamed {
+            to: id(3),
+            at_ms: 7,
+        };
+        departed.remember(at(1000), id(2), renamed.clone());
+        departed.remember(at(1500), id(1), Departure::ended(9));
         departed.forget_old(at(2500));
         assert_eq!(
             departed.get(b"S1"),
-            Some(&Departure::Expired(9)),
+            Some(&Departure::ended(9)),
             "the later entry counts"
         );
-        assert_eq!(departed.get(b"S2"), Some(&Departure::Renamed(id(3))));
+        assert_eq!(departed.get(b"S2"), Some(&renamed));
         departed.forget_old(at(3000));
         assert_eq!(departed.get(b"S2"), None);
         assert!(departed.expired_since(b"S1", 9) && !departed.expired_since(b"S1", 10));
@@ -138,9 +203,30 @@ mod tests {
     }
 
     #[test]
+    fn what_is_remembered_can_be_gone_through() {
+        let mut departed = Departed::new(Duration::from_secs(10), 10);
+        let at = Instant::from_millis;
+        for n in [1, 2, 3, 1] {
+            departed.remember(at(0), id(n), Departure::ended(n as i64));
+        }
+        departed.remember_for(at(0), Duration::from_secs(1), id(4), Departure::ended(4));
+        departed.recall(b"S2");
+        let from = |after, now| {
+            let ids = departed
+                .after(at(now), after, Duration::ZERO)
+                .map(|(n, id, ..)| (n, id.clone()));
+            ids.collect::<std::vec::Vec<_>>()
+        };
+        assert_eq!(from(0, 500), [(3, id(3)), (4, id(1)), (5, id(4))]);
+        assert_eq!(from(3, 500), [(4, id(1)), (5, id(4))]);
+        assert_eq!(from(3, 5000), [(4, id(1))]);
+        assert_eq!(from(9, 500), []);
+    }
+
+    #[test]
     fn the_oldest_makes_room() {
         let mut departed = Departed::new(Duration::from_secs(100), 3);
-        (0..10).for_each(|n| departed.remember(Instant::ZERO, id(n), Departure::Expired(0)));
+        (0..10).for_each(|n| departed.remember(Instant::ZERO, id(n), Departure::ended(0)));
         let known: std::vec::Vec<_> = (0..10)
             .filter(|&n| departed.get(id(n).as_modified_utf8()).is_some())
             .collect();

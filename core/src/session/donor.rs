@@ -5,8 +5,8 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use super::id::lane;
+use super::outcome::{COMPLETE_PREFIX, Completion};
 use super::state::begin_state;
-use super::transfer::{COMPLETE_PREFIX, Completion};
 use super::{Cx, DeltaManager, EventType, ManagerStats, Out, SessionMessage};
 use crate::channel::{Lane, MemberIndex, SendError, SendOptions, To, UniqueId};
 use crate::cluster::ClusterEvent;
@@ -213,7 +213,8 @@ impl DeltaManager {
             donor.cursor = next;
             return true;
         }
-        let Some(message) = self.state_message(donor, next, count, bytes) else {
+        let to_ours = out.channel.is_ours(donor.to);
+        let Some(message) = self.state_message(donor, to_ours, next, count, bytes) else {
             self.stats.transfers_broken = self.stats.transfers_broken.wrapping_add(1);
             return false;
         };
@@ -274,6 +275,7 @@ impl DeltaManager {
     fn state_message(
         &self,
         donor: &Donor,
+        to_ours: bool,
         next: usize,
         count: usize,
         bytes: usize,
@@ -283,7 +285,7 @@ impl DeltaManager {
         for slot in donor.cursor..next {
             if let Some(session) = self.sessions.in_slot(slot) {
                 let included = |name: &_, value: &_| self.filters.included(name, Some(value));
-                session.write(&mut payload, included).ok()?;
+                session.write(&mut payload, to_ours, included).ok()?;
             }
         }
         let payload = payload.finish();

@@ -6,15 +6,15 @@ use core::time::Duration;
 use bytes::Bytes;
 use hashbrown::HashMap;
 
+use super::receive::Source;
 use super::{EventType, SessionId};
-use crate::channel::MemberIndex;
 use crate::time::Instant;
 
 /// A session message that outlives its frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Held {
     pub(crate) kind: EventType,
-    pub(crate) from: Option<MemberIndex>,
+    pub(crate) source: Source,
     pub(crate) timestamp_ms: i64,
     pub(crate) id: SessionId,
     pub(crate) payload: Bytes,
@@ -214,7 +214,7 @@ mod tests {
     fn message(id: usize, len: usize) -> Held {
         Held {
             kind: EventType::SessionDelta,
-            from: None,
+            source: Source::default(),
             timestamp_ms: 0,
             id: SessionId::from(std::format!("S{id}")),
             payload: std::vec![0; len].into(),

@@ -14,13 +14,17 @@ mod donor;
 mod error;
 mod event_type;
 mod expiry;
+mod fields;
 mod filter;
 mod held;
 mod id;
 mod message;
+mod outcome;
 mod receive;
+mod reconcile;
 mod record;
 mod send;
+mod stamp;
 mod state;
 mod stats;
 mod stream_value;
@@ -39,10 +43,18 @@ pub use event_type::{EventCounters, EventType};
 pub use filter::NameFilter;
 pub use id::SessionId;
 pub use message::{MessageError, SessionMessage, Sharing};
+pub use outcome::{ManagerState, TransferOutcome, TransferResult};
+pub(crate) use receive::Source;
+pub use reconcile::{
+    Cursor, Ended, EndedHow, Known, KnownField, RECONCILE_MAGIC, ReconcileBody, ReconcileMessage,
+    Stage, Told, ToldField, ToldSession, ToldValue,
+};
+pub(crate) use reconcile::{SOON, Wanted};
 pub use record::{RecordNotes, SessionHead, SessionRecord};
 pub(crate) use send::{Cx, Out};
+pub use stamp::Stamp;
+pub(crate) use stamp::writer;
 pub use state::{StateReader, begin_state};
 pub use stats::ManagerStats;
 pub use stream_value::StreamValue;
 pub(crate) use transfer::is_older;
-pub use transfer::{ManagerState, TransferOutcome, TransferResult};

@@ -4,19 +4,44 @@ use bytes::Bytes;
 
 use super::delta_request::read_new_session_id;
 use super::delta_session::Applied;
-use super::departed::Departure;
+use super::departed::{Departure, RENAMES_FOLLOWED};
 use super::held::Held;
-use super::{Cx, DeltaManager, DeltaRequest, DeltaSession, EventType, SessionId, SessionMessage};
-use crate::channel::MemberIndex;
+use super::reconcile::{SOON, Wanted};
+use super::stamp::field_of;
+use super::{
+    Cx, DeltaManager, DeltaRequest, DeltaSession, EventType, SessionId, SessionMessage, Stamp,
+};
+use crate::channel::{MemberIndex, Verdict};
 use crate::cluster::{AttributeChange, ClusterEvent, ExpiryCause, Origin, Refusal};
 use crate::java::{JavaError, JavaString};
 use crate::plant::{Bug, planted};
+
+/// Who sent a message.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Source {
+    pub(crate) index: Option<MemberIndex>,
+    /// Its number in stamps.
+    pub(crate) writer: u64,
+    /// Whether it is a node of this implementation.
+    pub(crate) ours: bool,
+}
+
+impl Source {
+    /// The stamp of a change of `session` that it told of. A Tomcat knows nothing of stamps: what it says counts as
+    /// made in knowledge of all that is here, as it counts on other Tomcats.
+    fn stamp(self, session: &DeltaSession, at_ms: i64) -> Stamp {
+        match self.ours {
+            true => Stamp::new(at_ms, self.writer),
+            false => session.history.next(at_ms, self.writer),
+        }
+    }
+}
 
 /// A message on its way to being applied.
 #[derive(Clone, Copy)]
 struct About<'a> {
     kind: EventType,
-    from: Option<MemberIndex>,
+    source: Source,
     timestamp_ms: i64,
     id: &'a [u8],
     payload: &'a [u8],
@@ -27,26 +52,28 @@ impl DeltaManager {
     pub(crate) fn receive(
         &mut self,
         cx: &mut Cx<'_>,
-        from: Option<MemberIndex>,
+        source: Source,
         message: &SessionMessage<'_>,
-    ) {
+    ) -> Verdict {
+        let from = source.index;
         let Some(kind) = message.kind() else {
             self.stats.unknown_kind = self.stats.unknown_kind.wrapping_add(1);
-            return;
+            return Verdict::Processed;
         };
+        self.dishonest = false;
         if self.config.enable_statistics {
             self.stats.received.count(kind);
         }
         let about = About {
             kind,
-            from,
+            source,
             timestamp_ms: message.timestamp_ms,
             id: message.session_id.unwrap_or_default(),
             payload: message.session.unwrap_or_default(),
         };
         match kind {
             EventType::GetAllSessions => self.asked(cx, from),
-            EventType::AllSessionData => self.state_received(cx, from, about.payload),
+            EventType::AllSessionData => self.state_received(cx, source, about.payload),
             EventType::AllSessionTransferComplete => {
                 self.transfer_complete(
                     cx,
@@ -59,13 +86,17 @@ impl DeltaManager {
             _ if self.join.is_holding() => self.hold(cx, about),
             _ => self.apply(cx, about),
         }
+        match self.dishonest {
+            true => Verdict::Refused,
+            false => Verdict::Processed,
+        }
     }
 
     /// Keeps a message until the state is here. If too many are kept, the oldest are applied at once: to sessions
     /// that have come already, or to wait for theirs.
     fn hold(&mut self, cx: &mut Cx<'_>, about: About<'_>) {
         let Some(held) = about.to_held() else {
-            return self.refuse(cx, about.from, Refusal::BadSessionId(about.kind));
+            return self.refuse(cx, about.source.index, Refusal::BadSessionId(about.kind));
         };
         self.held.push(held);
         while self.held.is_over_full() {
@@ -77,7 +108,10 @@ impl DeltaManager {
 
     /// Applies a message that was kept during a state transfer.
     pub(crate) fn apply_held(&mut self, cx: &mut Cx<'_>, held: &Held) {
+        // Its sender has been answered long ago.
+        let dishonest = self.dishonest;
         self.apply(cx, About::of_held(held));
+        self.dishonest = dishonest;
     }
 
     fn apply(&mut self, cx: &mut Cx<'_>, about: About<'_>) {
@@ -95,20 +129,24 @@ impl DeltaManager {
     fn created(&mut self, cx: &mut Cx<'_>, about: About<'_>) {
         let at_start = self.config.session_last_access_at_start;
         if let Some(session) = self.sessions.get_mut(about.id) {
-            session.access(cx.now, cx.unix_ms);
-            session.primary = false;
-            session.end_access(cx.now, cx.unix_ms, at_start);
+            about.use_session(cx, session, at_start);
             self.stats.created_known = self.stats.created_known.wrapping_add(1);
             return;
         }
-        let renamed = matches!(self.departed.get(about.id), Some(Departure::Renamed(_)));
-        let expired = self.departed.expired_since(about.id, about.timestamp_ms);
-        if renamed || (expired && !planted(Bug::ExpiredRevived)) {
+        let gone = match self.departed.get(about.id) {
+            Some(Departure::Renamed { at_ms, .. }) if about.timestamp_ms <= *at_ms => true,
+            Some(Departure::Renamed { .. }) => false,
+            _ => {
+                self.departed.expired_since(about.id, about.timestamp_ms)
+                    && !planted(Bug::ExpiredRevived)
+            }
+        };
+        if gone {
             self.stats.late_dropped = self.stats.late_dropped.wrapping_add(1);
             return;
         }
         let Some(id) = session_id(about.id) else {
-            return self.refuse(cx, about.from, Refusal::BadSessionId(about.kind));
+            return self.refuse(cx, about.source.index, Refusal::BadSessionId(about.kind));
         };
         if self.sessions.len() >= self.config.limits.sessions_max {
             self.stats.sessions_refused = self.stats.sessions_refused.wrapping_add(1);
@@ -122,6 +160,9 @@ impl DeltaManager {
             self.config.session_timeout,
         );
         session.delta.record_all_actions = self.config.record_all_actions;
+        let stamp = Stamp::new(about.timestamp_ms, about.source.writer);
+        session.history.saw(stamp);
+        session.history.id_since_ms = stamp.time_ms;
         session.access(cx.now, cx.unix_ms);
         session.end_access(cx.now, cx.unix_ms, at_start);
         self.add(cx, session, Origin::Remote);
@@ -134,11 +175,21 @@ impl DeltaManager {
             self.stats.late_dropped = self.stats.late_dropped.wrapping_add(1);
         }
         let Some(id) = session_id(about.id) else {
-            return self.refuse(cx, about.from, Refusal::BadSessionId(about.kind));
+            return self.refuse(cx, about.source.index, Refusal::BadSessionId(about.kind));
         };
+        // One of ours that has not heard of a new id yet means the session, whatever it is called. A Tomcat may mean a copy
+        // that it has not heard of for long.
+        if about.source.ours
+            && let Some(present) = self.known(about.id).filter(|present| *present != id)
+        {
+            self.remove(cx, &present, ExpiryCause::ByPeer, Origin::Remote);
+        }
         self.remove(cx, &id, ExpiryCause::ByPeer, Origin::Remote);
-        self.departed
-            .remember(cx.now, id, Departure::Expired(about.timestamp_ms));
+        let departure = Departure::Expired {
+            at_ms: about.timestamp_ms.clamp(0, Stamp::TIME_MAX),
+            timed_out: true,
+        };
+        self.departed.remember(cx.now, id, departure);
     }
 
     fn accessed(&mut self, cx: &mut Cx<'_>, about: About<'_>) {
@@ -147,32 +198,32 @@ impl DeltaManager {
             return self.wait(cx, about);
         };
         if let Some(session) = self.sessions.get_mut(id.as_modified_utf8()) {
-            session.access(cx.now, cx.unix_ms);
-            session.primary = false;
-            session.end_access(cx.now, cx.unix_ms, at_start);
+            about.use_session(cx, session, at_start);
         }
     }
 
     /// DELTA: read as a whole first, so that a damaged one changes nothing. What has been changed here and not been
-    /// sent stays in force: it goes out after this one.
+    /// sent stays in force: it goes out after this one. So does what somebody changed later.
     fn delta(&mut self, cx: &mut Cx<'_>, about: About<'_>) {
         let Some(id) = self.known(about.id) else {
             return self.wait(cx, about);
         };
         let delta = match DeltaRequest::read(about.payload, &self.config.limits.java) {
             Ok(delta) => delta,
-            Err(error) => return self.unreadable(cx, about.from, about.kind, error),
+            Err(error) => return self.unreadable(cx, about.source.index, about.kind, error),
         };
         if delta.session_id.as_modified_utf8() != about.id {
             self.stats.mismatched = self.stats.mismatched.wrapping_add(1);
-            return self.refuse(cx, about.from, Refusal::BadSessionId(about.kind));
+            return self.refuse(cx, about.source.index, Refusal::BadSessionId(about.kind));
         }
         let at_start = self.config.session_last_access_at_start;
         let tell = self.config.notify_listeners_on_replication && cx.events.wants_attributes();
         let Some(session) = self.sessions.get_mut(id.as_modified_utf8()) else {
             return;
         };
-        session.access(cx.now, cx.unix_ms);
+        let stamp = about.source.stamp(session, about.timestamp_ms);
+        let again = session.history.has_seen(stamp);
+        about.use_session(cx, session, at_start);
         for action in delta.actions {
             let pending = session
                 .delta
@@ -185,6 +236,16 @@ impl DeltaManager {
             }
             if planted(Bug::RemovalLost) && action.value.is_none() {
                 continue;
+            }
+            if let Some(field) = field_of(&action) {
+                // The order of stamps would put right what comes twice or in disorder.
+                let disorder = planted(Bug::DeltaTwice) || planted(Bug::DeltaOutOfOrder);
+                if stamp < session.history.of(&field) && !disorder {
+                    let conflict = u64::from(!again);
+                    self.stats.conflicts = self.stats.conflicts.wrapping_add(conflict);
+                    continue;
+                }
+                session.stamp(field, stamp);
             }
             let name = tell.then(|| action.name.clone());
             let change = match session.apply(action) {
@@ -208,8 +269,8 @@ impl DeltaManager {
                 });
             }
         }
-        session.primary &= planted(Bug::TwoPrimaries);
-        session.end_access(cx.now, cx.unix_ms, at_start);
+        // Whatever the delta says of it: its request is over.
+        session.is_new = false;
         #[cfg(feature = "plant")]
         if planted(Bug::DeltaTwice) {
             match self.last_delta.take() {
@@ -229,41 +290,53 @@ impl DeltaManager {
             .map(|session| session.id.clone())
         else {
             return match self.departed.get(about.id) {
-                // Said twice, or renamed by two nodes at once.
-                Some(Departure::Renamed(_)) => {
+                // Said twice, or renamed by two nodes at once: then there are two sessions now, and one is not here.
+                Some(Departure::Renamed { to, .. }) => {
+                    let new = read_new_session_id(about.payload, &self.config.limits.java);
+                    let fork = new.is_ok_and(|new| new != *to);
                     self.stats.late_dropped = self.stats.late_dropped.wrapping_add(1);
+                    if let Some(member) = about.source.index.filter(|_| fork) {
+                        self.reconcile.wish(cx.now + SOON, member, Wanted::RECENT);
+                    }
                 }
                 _ => self.wait(cx, about),
             };
         };
         let new = match read_new_session_id(about.payload, &self.config.limits.java) {
             Ok(new) => new,
-            Err(error) => return self.unreadable(cx, about.from, about.kind, error),
+            Err(error) => return self.unreadable(cx, about.source.index, about.kind, error),
         };
         let at_start = self.config.session_last_access_at_start;
-        if let Some(session) = self.sessions.get_mut(about.id) {
-            session.access(cx.now, cx.unix_ms);
-            session.primary = false;
-            session.end_access(cx.now, cx.unix_ms, at_start);
+        let Some(session) = self.sessions.get_mut(about.id) else {
+            return;
+        };
+        let stamp = about.source.stamp(session, about.timestamp_ms);
+        if stamp.time_ms < session.history.id_since_ms {
+            // It has got this id back since.
+            self.stats.late_dropped = self.stats.late_dropped.wrapping_add(1);
+            return;
         }
+        about.use_session(cx, session, at_start);
         if old != new {
-            self.rename(cx, &old, &new, Origin::Remote);
+            self.rename(cx, &old, &new, stamp, Origin::Remote);
         }
         self.apply_early(cx, &new);
     }
 
     /// The present id of the session that is or was known by `id`.
-    fn known(&self, id: &[u8]) -> Option<SessionId> {
-        if let Some(session) = self.sessions.get(id) {
-            return Some(session.id.clone());
+    pub(crate) fn known(&self, id: &[u8]) -> Option<SessionId> {
+        let mut id = id;
+        for _ in 0..RENAMES_FOLLOWED {
+            if let Some(session) = self.sessions.get(id) {
+                return Some(session.id.clone());
+            }
+            // The sender may not have heard of the new id yet.
+            let Some(Departure::Renamed { to, .. }) = self.departed.get(id) else {
+                return None;
+            };
+            id = to.as_modified_utf8();
         }
-        // The sender may not have heard of the new id yet.
-        let Some(Departure::Renamed(new)) = self.departed.get(id) else {
-            return None;
-        };
-        self.sessions
-            .contains(new.as_modified_utf8())
-            .then(|| new.clone())
+        None
     }
 
     /// A message about an unknown session waits for it, a bounded time.
@@ -276,7 +349,7 @@ impl DeltaManager {
             return;
         }
         let Some(held) = about.to_held() else {
-            return self.refuse(cx, about.from, Refusal::BadSessionId(about.kind));
+            return self.refuse(cx, about.source.index, Refusal::BadSessionId(about.kind));
         };
         let dropped = self.early.push(cx.now, held);
         self.dropped_early(cx, dropped);
@@ -286,6 +359,7 @@ impl DeltaManager {
     pub(crate) fn dropped_early(&mut self, cx: &mut Cx<'_>, dropped: u64) {
         if dropped > 0 {
             self.stats.early_dropped = self.stats.early_dropped.wrapping_add(dropped);
+            self.reconcile.wish_all(cx.now);
             cx.events.push(ClusterEvent::Refused {
                 context: Some(self.context),
                 from: None,
@@ -308,7 +382,7 @@ impl DeltaManager {
         }
         for (_, held) in waiting {
             self.stats.early_applied = self.stats.early_applied.wrapping_add(1);
-            self.apply(cx, About::of_held(&held));
+            self.apply_held(cx, &held);
         }
     }
 
@@ -320,6 +394,8 @@ impl DeltaManager {
         kind: EventType,
         error: JavaError,
     ) {
+        // A value that its writer could not finish is a fault of its class.
+        self.dishonest |= !error.is_write_aborted();
         self.refuse(cx, from, Refusal::Payload(kind, error));
     }
 
@@ -334,10 +410,20 @@ impl DeltaManager {
 }
 
 impl<'a> About<'a> {
+    /// Somebody has used the session. Who did so last is its primary.
+    fn use_session(&self, cx: &Cx<'_>, session: &mut DeltaSession, at_start: bool) {
+        let stamp = self.source.stamp(session, self.timestamp_ms);
+        session.access(cx.now, cx.unix_ms);
+        if session.history.saw(stamp) {
+            session.primary &= planted(Bug::TwoPrimaries);
+        }
+        session.end_access(cx.now, cx.unix_ms, at_start);
+    }
+
     fn of_held(held: &'a Held) -> Self {
         Self {
             kind: held.kind,
-            from: held.from,
+            source: held.source,
             timestamp_ms: held.timestamp_ms,
             id: held.id.as_modified_utf8(),
             payload: &held.payload,
@@ -347,7 +433,7 @@ impl<'a> About<'a> {
     fn to_held(self) -> Option<Held> {
         Some(Held {
             kind: self.kind,
-            from: self.from,
+            source: self.source,
             timestamp_ms: self.timestamp_ms,
             id: session_id(self.id)?,
             payload: Bytes::copy_from_slice(self.payload),

@@ -279,10 +279,12 @@ impl SessionRecord {
 }
 
 impl DeltaSession {
-    /// Appends the session to `out`, with the attributes that `included` lets through.
+    /// Appends the session to `out`, with the attributes that `included` lets through. One of our own nodes learns from the
+    /// version, which nobody else interprets, since when the session has its id.
     pub(crate) fn write(
         &self,
         out: &mut ObjectOutput,
+        to_ours: bool,
         included: impl Fn(&JavaString, &JavaBytes) -> bool,
     ) -> Result<(), JavaError> {
         let head = SessionHead {
@@ -292,7 +294,10 @@ impl DeltaSession {
             is_new: self.is_new,
             is_valid: true,
             this_accessed_time_ms: self.this_accessed_time_ms,
-            version: self.version,
+            version: match to_ours {
+                true => self.history.id_since_ms,
+                false => self.version,
+            },
         };
         head.write(out);
         out.write_bool(self.principal().is_some());

@@ -32,6 +32,11 @@ pub(crate) struct Out<'a> {
 }
 
 impl Out<'_> {
+    /// The number that this node has in stamps.
+    pub(crate) fn writer(&self) -> u64 {
+        super::stamp::writer(&self.channel.local_member().unique_id)
+    }
+
     /// Sends the message in the buffer to all members that keep up. One member that reads too slowly must not keep the
     /// others from their messages.
     fn broadcast(&mut self, now: Instant, lane: u64) -> Result<UniqueId, SendError> {
@@ -72,6 +77,7 @@ impl DeltaManager {
             return Ok(None);
         };
         let lane = session.lane;
+        let stamp = session.history.next(cx.unix_ms, out.writer());
         let mut payload = out.payload.take().unwrap_or_default();
         payload.restart();
         let delta = &session.delta;
@@ -82,6 +88,7 @@ impl DeltaManager {
                 cx,
                 out,
                 EventType::SessionDelta,
+                stamp.time_ms,
                 lane,
                 id,
                 Some(payload.finished()),
@@ -95,6 +102,7 @@ impl DeltaManager {
         if let Some(session) = self.sessions.get_mut(id.as_modified_utf8()) {
             session.primary = true;
             if sent != Err(SendError::NotStarted) {
+                session.stamp_recorded(stamp);
                 session.delta.actions.clear();
                 session.last_time_replicated_ms = cx.unix_ms;
             }
@@ -102,12 +110,14 @@ impl DeltaManager {
         sent
     }
 
-    /// Tells all members, if there are any.
+    /// Tells all members, if there are any; `at_ms` is the time of the change's stamp.
+    #[expect(clippy::too_many_arguments, reason = "the parts of one message")]
     pub(super) fn announce(
         &mut self,
         cx: &mut Cx<'_>,
         out: &mut Out<'_>,
         kind: EventType,
+        at_ms: i64,
         lane: u64,
         id: &SessionId,
         payload: Option<&[u8]>,
@@ -116,20 +126,24 @@ impl DeltaManager {
             return None;
         }
         // Before the start there is nobody to tell either; nothing else can keep it from being queued.
-        self.send(cx, out, kind, lane, id, payload).ok().flatten()
+        self.send(cx, out, kind, at_ms, lane, id, payload)
+            .ok()
+            .flatten()
     }
 
     /// Sends a message to all members.
+    #[expect(clippy::too_many_arguments, reason = "the parts of one message")]
     pub(super) fn send(
         &mut self,
         cx: &mut Cx<'_>,
         out: &mut Out<'_>,
         kind: EventType,
+        at_ms: i64,
         lane: u64,
         id: &SessionId,
         payload: Option<&[u8]>,
     ) -> Result<Option<UniqueId>, SendError> {
-        self.encode(cx, out, kind, id, payload);
+        self.encode(out, kind, at_ms, id, payload);
         let sent = out.broadcast(cx.now, lane);
         match sent {
             Ok(id) => {
@@ -145,16 +159,16 @@ impl DeltaManager {
     /// Makes a message about a session, as Tomcat makes it.
     fn encode(
         &self,
-        cx: &Cx<'_>,
         out: &mut Out<'_>,
         kind: EventType,
+        at_ms: i64,
         id: &SessionId,
         payload: Option<&[u8]>,
     ) {
         let mut digits = Digits::default();
         let suffix = match kind {
             EventType::SessionExpired => "-EXPIRED-MSG",
-            _ => digits.render(cx.unix_ms),
+            _ => digits.render(at_ms),
         };
         let id = id.as_modified_utf8();
         let mut unique = heapless::Vec::<u8, 128>::new();
@@ -172,13 +186,7 @@ impl DeltaManager {
         };
         let message = SessionMessage {
             session: payload,
-            ..SessionMessage::new(
-                kind,
-                self.name.as_modified_utf8(),
-                id,
-                unique_id,
-                cx.unix_ms,
-            )
+            ..SessionMessage::new(kind, self.name.as_modified_utf8(), id, unique_id, at_ms)
         };
         if out.buffer.capacity() > KEPT_MAX {
             *out.buffer = Vec::new();

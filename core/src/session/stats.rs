@@ -57,6 +57,19 @@ pub struct ManagerStats {
     pub sessions_refused: u64,
     /// Local changes that stayed in force and unsent when a delta for the same session arrived. Tomcat loses them.
     pub merged: u64,
+    /// Changes of one field on two nodes that did not know of each other: one of them won, the other one, which is counted here, is
+    /// lost. Only changes of our own nodes can be told apart so.
+    pub conflicts: u64,
+    /// Sessions that a comparison with another of our nodes brought or changed.
+    pub reconciled_sessions: u64,
+    /// Sessions that a comparison ended or gave another id.
+    pub reconciled_endings: u64,
+    /// Comparisons with other nodes that came to their end.
+    pub reconciliations: u64,
+    /// Comparisons that were given up because the other did not answer.
+    pub reconciliations_broken: u64,
+    /// Answers given to nodes that compare.
+    pub reconcile_answers: u64,
     /// State transfers given to others completely.
     pub transfers_given: u64,
     /// State transfers to others that ended early.

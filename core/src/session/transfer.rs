@@ -5,67 +5,16 @@ use core::time::Duration;
 
 use super::departed::Departure;
 use super::id::lane;
+use super::outcome::Completion;
 use super::{
-    Cx, DeltaManager, DeltaSession, EventType, Out, SessionId, SessionMessage, SessionRecord,
-    StateReader,
+    Cx, DeltaManager, DeltaSession, EventType, ManagerState, Out, SessionId, SessionMessage,
+    SessionRecord, Source, Stamp, StateReader, TransferOutcome, TransferResult,
 };
 use crate::channel::{Channel, Lane, MemberIndex, SendOptions, To};
 use crate::cluster::{ClusterEvent, Origin};
 use crate::java::JavaError;
 use crate::plant::{Bug, planted};
 use crate::time::Instant;
-
-/// Where a manager is between start and service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ManagerState {
-    /// The members are not known yet.
-    Starting,
-    /// The state of the cluster is on its way from this member.
-    Transferring(MemberIndex),
-    /// It has the state, or there is none, or the wait is over.
-    Ready,
-}
-
-/// How a state transfer ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TransferOutcome {
-    /// What became of it.
-    pub result: TransferResult,
-    /// Who gave the state, if somebody did.
-    pub from: Option<MemberIndex>,
-    /// Sessions that came.
-    pub sessions: usize,
-    /// How long it took since the members were known.
-    pub took: Duration,
-}
-
-/// What became of a state transfer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub enum TransferResult {
-    /// There are no other members: nothing to get.
-    NoMembers,
-    /// The state is here.
-    Complete,
-    /// No member has such an application.
-    NoContextManager,
-    /// The donors failed, or what came was damaged; what could be used is here.
-    Incomplete,
-    /// `state_transfer_timeout` is over; what came is here.
-    TimedOut,
-    /// `state_transfer_timeout` is zero: the state was asked for and may come later.
-    NotAwaited,
-}
-
-impl TransferResult {
-    /// Whether the sessions here are all there are.
-    pub const fn is_whole(self) -> bool {
-        matches!(
-            self,
-            Self::NoMembers | Self::Complete | Self::NoContextManager
-        )
-    }
-}
 
 /// The requester's side of a state transfer.
 #[derive(Debug)]
@@ -83,6 +32,11 @@ pub(crate) struct Join {
     /// A number for each transfer, to recognise what came with it.
     serial: u32,
     outcome: Option<TransferOutcome>,
+    /// Attempts after one that did not bring the whole state, and when the next begins.
+    retries: u8,
+    retry_at: Option<Instant>,
+    /// Members that failed to give their state: they are asked last.
+    unreliable: Vec<MemberIndex>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -110,6 +64,12 @@ struct Asking {
     damaged: bool,
 }
 
+/// How long to wait before the state is asked for again after an attempt that failed; then twice as long, and so on.
+const RETRY_AFTER: Duration = Duration::from_secs(10);
+
+/// Attempts after the first.
+const RETRIES_MAX: u8 = 4;
+
 /// Messages applied after a transfer in one call.
 const BUDGET: usize = 4096;
 
@@ -127,6 +87,9 @@ impl Join {
             sessions: 0,
             serial: 0,
             outcome: None,
+            retries: 0,
+            retry_at: None,
+            unreliable: Vec::new(),
         }
     }
 
@@ -153,6 +116,10 @@ impl Join {
 impl DeltaManager {
     /// Where the manager is between start and service.
     pub const fn state(&self) -> ManagerState {
+        // It serves already while it tries once more.
+        if self.join.retries > 0 {
+            return ManagerState::Ready;
+        }
         match self.join.phase {
             Phase::Starting | Phase::Choosing => ManagerState::Starting,
             Phase::Asking(asking) => ManagerState::Transferring(asking.donor),
@@ -193,8 +160,14 @@ impl DeltaManager {
     }
 
     /// A member is gone.
-    pub(crate) fn member_gone(&mut self, member: MemberIndex) {
+    pub(crate) fn member_gone(&mut self, now: Instant, member: MemberIndex) {
+        self.reconcile.forget(member);
+        // Some of us may have its last words, some not.
+        self.reconcile.wish_all(now);
         self.donors.forget(member, &mut self.stats);
+        self.join
+            .unreliable
+            .retain(|unreliable| *unreliable != member);
         if self.join.second_best == Some(member) {
             self.join.second_best = None;
         }
@@ -207,12 +180,18 @@ impl DeltaManager {
         if let Phase::Asking(asking) = self.join.phase {
             self.join.tried.push(asking.donor);
             self.join.failed |= failed;
+            if failed && !self.join.unreliable.contains(&asking.donor) {
+                self.join.unreliable.push(asking.donor);
+            }
             self.join.phase = Phase::Choosing;
         }
     }
 
     /// Does what is due as requester.
     pub(crate) fn pump_join(&mut self, cx: &mut Cx<'_>, out: &mut Out<'_>) {
+        if self.join.retry_at.is_some_and(|at| at <= cx.now) {
+            self.retry(cx.now, out);
+        }
         if let Phase::Asking(asking) = self.join.phase
             && asking.silent_until <= cx.now
         {
@@ -262,7 +241,8 @@ impl DeltaManager {
             .state_transfer_timeout
             .map(|timeout| self.join.begun + timeout);
         match self.join.phase {
-            Phase::Starting | Phase::Ready => None,
+            Phase::Starting => None,
+            Phase::Ready => self.join.retry_at,
             Phase::Choosing | Phase::Draining { .. } => Some(Instant::ZERO),
             Phase::Asking(asking) => {
                 Some(timeout.map_or(asking.silent_until, |at| at.min(asking.silent_until)))
@@ -270,13 +250,23 @@ impl DeltaManager {
         }
     }
 
-    /// Asks the oldest member that has not been asked, or ends the transfer if there is none.
+    /// Asks for the state once more. Our own nodes are compared with anyway; a Tomcat has to be asked.
+    fn retry(&mut self, now: Instant, out: &Out<'_>) {
+        self.join.retry_at = None;
+        let channel = &out.channel;
+        let foreign = |member| !channel.is_ours(member) || !self.reconciles();
+        if self.join.is_ready() && channel.members().any(|(member, _)| foreign(member)) {
+            self.join.begin(now);
+            self.join.retries = self.join.retries.saturating_add(1);
+        }
+    }
+
+    /// Asks the oldest member that has not been asked, or ends the transfer if there is none. Those that have failed before come
+    /// last.
     fn choose(&mut self, cx: &mut Cx<'_>, out: &mut Out<'_>) {
-        let next = out
-            .channel
-            .members()
-            .map(|(member, _)| member)
-            .find(|member| !self.join.tried.contains(member));
+        let members = out.channel.members().map(|(member, _)| member);
+        let untried = members.filter(|member| !self.join.tried.contains(member));
+        let next = untried.min_by_key(|member| self.join.unreliable.contains(member));
         let Some(donor) = next else {
             let result = match self.join.second_best {
                 _ if self.join.failed => TransferResult::Incomplete,
@@ -341,12 +331,8 @@ impl DeltaManager {
     }
 
     /// ALL_SESSION_DATA: all of it is read before any of it is used.
-    pub(crate) fn state_received(
-        &mut self,
-        cx: &mut Cx<'_>,
-        from: Option<MemberIndex>,
-        payload: &[u8],
-    ) {
+    pub(crate) fn state_received(&mut self, cx: &mut Cx<'_>, source: Source, payload: &[u8]) {
+        let from = source.index;
         let read = self.read_state(payload);
         if let Phase::Asking(asking) = &mut self.join.phase
             && from == Some(asking.donor)
@@ -363,7 +349,7 @@ impl DeltaManager {
                 }
                 self.join.sessions = self.join.sessions.saturating_add(records.len());
                 for record in records {
-                    self.merge(cx, record);
+                    self.merge(cx, source, record);
                 }
             }
         }
@@ -380,14 +366,14 @@ impl DeltaManager {
     }
 
     /// Takes over a session of the state. One that is here and newer stays.
-    fn merge(&mut self, cx: &mut Cx<'_>, mut record: SessionRecord) {
+    fn merge(&mut self, cx: &mut Cx<'_>, source: Source, mut record: SessionRecord) {
         let skipped = u64::try_from(record.skipped).unwrap_or(u64::MAX);
         self.stats.values_skipped = self.stats.values_skipped.saturating_add(skipped);
         let id = SessionId::from(record.id.clone());
         let text = id.as_modified_utf8();
         let gone = match self.departed.get(text) {
             // The donor has missed the change of id: an id given up must not open the session again.
-            Some(Departure::Renamed(_)) => !planted(Bug::RenamedRevived),
+            Some(Departure::Renamed { .. }) => !planted(Bug::RenamedRevived),
             _ if planted(Bug::ExpiredRevived) => false,
             _ => self
                 .departed
@@ -403,7 +389,7 @@ impl DeltaManager {
         let keep = self
             .sessions
             .get(text)
-            .is_some_and(|local| self.is_newer(local, &record));
+            .is_some_and(|local| self.is_newer(local, source, &record));
         let known = self.sessions.contains(text);
         if known {
             self.stats.session_replace_counter = self.stats.session_replace_counter.wrapping_add(1);
@@ -415,9 +401,17 @@ impl DeltaManager {
             self.stats.sessions_refused = self.stats.sessions_refused.wrapping_add(1);
             return;
         }
+        let used_ms = record.head.this_accessed_time_ms;
         let mut session = record.into_session(cx.now, cx.unix_ms);
         session.transfer = self.join.serial;
         session.delta.record_all_actions = self.config.record_all_actions;
+        if source.ours {
+            session.history.id_since_ms =
+                core::mem::take(&mut session.version).clamp(0, Stamp::TIME_MAX);
+        } else {
+            let local = self.sessions.get(text);
+            session.stamp_difference(local, &self.filters, used_ms, source.writer);
+        }
         if let Some(local) = self.sessions.get_mut(text) {
             session.lane = local.lane;
             session.access_count = local.access_count;
@@ -437,7 +431,11 @@ impl DeltaManager {
     }
 
     /// Whether a session that is here is newer than the donor's copy of it.
-    fn is_newer(&self, local: &DeltaSession, record: &SessionRecord) -> bool {
+    fn is_newer(&self, local: &DeltaSession, source: Source, record: &SessionRecord) -> bool {
+        // One of ours is compared with field by field as soon as its state is here.
+        if source.ours && local.history.version() != Stamp::default() {
+            return true;
+        }
         let later = local.this_accessed_time_ms > record.head.this_accessed_time_ms;
         match self.join.phase {
             // What others changed since the transfer began is kept apart and applied after it. What was changed here
@@ -507,8 +505,8 @@ impl DeltaManager {
     ) -> bool {
         self.config.state_timestamp_drop
             && held.kind != EventType::SessionExpired
-            && held.from.is_some()
-            && held.from == from
+            && held.source.index.is_some()
+            && held.source.index == from
             && snapshot_ms.is_some_and(|snapshot| held.timestamp_ms < snapshot)
             && self
                 .sessions
@@ -528,12 +526,24 @@ impl DeltaManager {
             sessions: self.join.sessions,
             took: cx.now.since(self.join.begun),
         };
+        let failed = matches!(
+            result,
+            TransferResult::Incomplete | TransferResult::TimedOut
+        );
+        if failed && self.join.retries < RETRIES_MAX {
+            let wait = RETRY_AFTER.saturating_mul(1 << self.join.retries);
+            self.join.retry_at = Some(cx.now + wait);
+        } else {
+            self.join.retry_at = None;
+            self.join.unreliable.clear();
+        }
         if !result.is_whole() {
             self.stats.counter_no_state_transferred =
                 self.stats.counter_no_state_transferred.wrapping_add(1);
         }
         self.join.phase = Phase::Ready;
         self.join.outcome = Some(outcome);
+        self.meet_again(cx.now);
         cx.events.push(ClusterEvent::StateTransfer {
             context: self.context,
             outcome,
@@ -547,66 +557,4 @@ pub(crate) fn is_older(channel: &Channel, member: MemberIndex) -> bool {
     channel
         .member(member)
         .is_some_and(|member| member.alive_ms > local)
-}
-
-/// What one of our nodes adds to the unique id of its TRANSFERCOMPLETE, which Tomcat only logs:
-/// `;messages=3;whole=1`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Completion {
-    /// Data messages sent.
-    pub(crate) messages: u64,
-    /// Whether the donor had the whole state itself.
-    pub(crate) whole: bool,
-}
-
-/// What the unique id of a TRANSFERCOMPLETE begins with; the manager's name follows, without a dash.
-pub(crate) const COMPLETE_PREFIX: &[u8] = b"SESSION-STATE-TRANSFERRED";
-
-impl Completion {
-    pub(crate) fn text(self) -> alloc::string::String {
-        alloc::format!(";messages={};whole={}", self.messages, u8::from(self.whole))
-    }
-
-    fn read(unique_id: &[u8], name: &[u8]) -> Option<Self> {
-        let note = unique_id
-            .strip_prefix(COMPLETE_PREFIX)?
-            .strip_prefix(name)?;
-        let note = core::str::from_utf8(note)
-            .ok()?
-            .strip_prefix(";messages=")?;
-        let (messages, whole) = note.split_once(";whole=")?;
-        Some(Self {
-            messages: messages.parse().ok()?,
-            whole: whole == "1",
-        })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_completion_says_what_was_sent() {
-        let name = b"localhost#/shop";
-        for completion in [
-            Completion {
-                messages: 0,
-                whole: true,
-            },
-            Completion {
-                messages: 17,
-                whole: false,
-            },
-        ] {
-            let text = [COMPLETE_PREFIX, name, completion.text().as_bytes()].concat();
-            assert_eq!(Completion::read(&text, name), Some(completion));
-            assert_eq!(Completion::read(&text, b"localhost#/sho"), None);
-        }
-        assert_eq!(
-            Completion::read(&[COMPLETE_PREFIX, name].concat(), name),
-            None,
-            "a Tomcat's"
-        );
-    }
 }

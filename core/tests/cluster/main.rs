@@ -4,4 +4,5 @@ mod exchange;
 mod life;
 mod messages;
 mod net;
+mod reconcile;
 mod transfer;

@@ -522,3 +522,29 @@ fn ten_thousand_sessions_are_handed_over() {
         assert_eq!(net.contents(0), net.contents(1));
     }
 }
+
+#[test]
+fn a_state_that_did_not_come_is_asked_for_again_while_the_node_serves() {
+    let mut net = stage(Kind::Foreign, 2, 5, &plain());
+    let joiner = net.join_empty(Kind::Ours, ClusterConfig::default());
+    net.run(Duration::from_secs(3));
+    for donor in 0..2 {
+        net.nodes[donor].paused = true;
+    }
+    let config = DeltaManagerConfig {
+        state_transfer_timeout: Some(Duration::from_secs(1)),
+        ..plain()
+    };
+    net.register(joiner, config);
+    net.run(Duration::from_secs(2));
+    assert_eq!(outcome(&net, joiner).result, TransferResult::TimedOut);
+    for donor in 0..2 {
+        net.resume(donor);
+    }
+    net.run(Duration::from_secs(7));
+    assert_eq!(net.shop(joiner).session_count(), 0, "not yet");
+    assert_eq!(net.shop(joiner).state(), ManagerState::Ready);
+    net.run(Duration::from_secs(5));
+    assert_eq!(outcome(&net, joiner).result, TransferResult::Complete);
+    assert_eq!(net.contents(0), net.contents(joiner));
+}

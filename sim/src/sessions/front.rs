@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use folkmoot_core::channel::UniqueId;
 use folkmoot_core::session::SessionId;
 
-use super::{SessionNode, value_text};
+use super::{Held, Life, Oracle, SessionNode, value_text};
 use crate::machine::NodeId;
 use crate::rng::SimRng;
 use crate::world::World;
@@ -37,6 +38,8 @@ pub struct Front {
     /// Requests that are still running: until when, where, on which session.
     open: Vec<(Duration, NodeId, u32, SessionId)>,
     writes: u64,
+    /// Who wrote what, and who has it.
+    pub oracle: Oracle,
     /// Whether sessions time out by themselves in this run.
     pub expiring: bool,
     /// Requests answered, refused because nobody was there, and sessions that were not found after a fail-over.
@@ -111,7 +114,7 @@ impl Front {
             world.violate(Some(node), "a client reads what it wrote", what);
         }
         self.answered += 1;
-        self.act(world, at, rng)
+        self.act(world, at, held.unwrap_or_default(), rng)
     }
 
     /// A new client.
@@ -129,13 +132,16 @@ impl Front {
             cluster
                 .set_attribute(now, context, &id, "cart", value.as_str())
                 .ok()?;
-            cluster.request_completed(now, context, &id).ok()?;
+            let sent = cluster.request_completed(now, context, &id).ok()?;
             cluster.end_access(now, context, &id);
-            Some(id)
+            Some((id, sent, node.destinations()))
         });
-        let Some(Some(id)) = id else {
+        let Some(Some((id, sent, to))) = id else {
             return format!("{node} makes no session");
         };
+        let life = life(world, node);
+        self.oracle.wrote(life, &id, "cart", number, false, 0);
+        self.completed(world, life, &id, sent, &to);
         let what = format!("{node} makes {id}");
         self.shoppers.push(Shopper {
             id,
@@ -177,6 +183,7 @@ impl Front {
                     .change_session_id(now, context, &old, Some(&new))
             });
             if let Some(Ok(new)) = renamed {
+                self.oracle.renamed(&old, &new);
                 shopper.id = new;
                 self.gone.push((old, false));
             }
@@ -185,8 +192,15 @@ impl Front {
     }
 
     /// What the client does with its session.
-    fn act(&mut self, world: &mut World<SessionNode>, at: usize, rng: &mut SimRng) -> String {
+    fn act(
+        &mut self,
+        world: &mut World<SessionNode>,
+        at: usize,
+        held: Held,
+        rng: &mut SimRng,
+    ) -> String {
         let shopper = &mut self.shoppers[at];
+        let life = life(world, shopper.node);
         let (id, node) = (shopper.id.clone(), shopper.node);
         let name = format!("a{}", rng.below(5));
         match rng.below(100) {
@@ -198,33 +212,49 @@ impl Front {
                     let context = node.context();
                     let cluster = node.cluster_mut();
                     if !cluster.access_session(now, context, &id) {
-                        return false;
+                        return None;
                     }
                     let set =
                         cluster.set_attribute(now, context, &id, name.as_str(), value.as_str());
-                    if !stays_open {
-                        let _ = cluster.request_completed(now, context, &id);
-                        cluster.end_access(now, context, &id);
+                    if stays_open {
+                        return set.is_ok().then_some(None);
                     }
-                    set.is_ok()
+                    let sent = cluster.request_completed(now, context, &id);
+                    cluster.end_access(now, context, &id);
+                    set.ok()?;
+                    Some(Some((sent.ok()?, node.destinations())))
                 });
-                if done == Some(true) {
+                let done = done.flatten();
+                if let Some(sent) = &done {
                     shopper.attributes.insert(name.clone(), number);
+                    let base = held.get(&name).copied().unwrap_or_default();
+                    self.oracle.wrote(life, &id, &name, number, false, base);
+                    if let Some((sent, to)) = sent {
+                        self.completed(world, life, &id, *sent, to);
+                    }
                 }
+                let done = done.is_some();
                 if stays_open {
                     let until = world.now() + Duration::from_millis(rng.between(1, 400));
                     self.open.push((until, node, world.boots(node), id.clone()));
                 }
-                format!("{node} sets {name} of {id} to {number}: {done:?}")
+                format!("{node} sets {name} of {id} to {number}: {done}")
             }
             60..=69 => {
                 let request = |node: &mut SessionNode, now| {
-                    node.request(now, &id, |cluster, context| {
+                    let (_, sent) = node.request(now, &id, |cluster, context| {
                         cluster.remove_attribute(now, context, &id, name.as_str())
-                    })
+                    })?;
+                    Some((sent.ok()?, node.destinations()))
                 };
-                if world.with(node, request).flatten().is_some() {
+                if let Some((sent, to)) = world.with(node, request).flatten() {
                     shopper.attributes.remove(&name);
+                    if let Some(base) = held.get(&name) {
+                        self.writes += 1;
+                        let number = self.writes;
+                        self.oracle.wrote(life, &id, &name, number, true, *base);
+                    }
+                    self.completed(world, life, &id, sent, &to);
                 }
                 format!("{node} removes {name} of {id}")
             }
@@ -234,6 +264,9 @@ impl Front {
                     node.cluster_mut().expire_session(now, context, &id)
                 };
                 let done = world.with(node, invalidate);
+                if done == Some(true) {
+                    self.oracle.ended(life, &id);
+                }
                 let calm = shopper.calm;
                 self.shoppers.swap_remove(at);
                 self.gone.push((id.clone(), calm));
@@ -247,6 +280,7 @@ impl Front {
                 };
                 let changed = world.with(node, change).flatten();
                 if let Some((Ok(new), _)) = changed {
+                    self.oracle.renamed(&id, &new);
                     let calm = shopper.calm;
                     shopper.id = new;
                     self.gone.push((id.clone(), calm));
@@ -277,11 +311,51 @@ impl Front {
                 None => id,
             };
             if world.boots(node) == boot {
-                world.with(node, |node, now| {
+                let sent = world.with(node, |node, now| {
                     let context = node.context();
-                    let _ = node.cluster_mut().request_completed(now, context, &id);
+                    let sent = node.cluster_mut().request_completed(now, context, &id);
                     node.cluster_mut().end_access(now, context, &id);
+                    Some((sent.ok()?, node.destinations()))
                 });
+                if let Some((sent, to)) = sent.flatten() {
+                    let life = life(world, node);
+                    self.completed(world, life, &id, sent, &to);
+                }
+            }
+        }
+        self.settle(world);
+    }
+
+    /// A request is over, and this message tells the others.
+    fn completed(
+        &mut self,
+        world: &World<SessionNode>,
+        life: Life,
+        id: &SessionId,
+        sent: Option<UniqueId>,
+        to: &[(u16, NodeId)],
+    ) {
+        let to = to
+            .iter()
+            .map(|(slot, node)| (*slot, self::life(world, *node)));
+        let message = sent.map(|message| (message, to.collect()));
+        self.oracle.completed(life, id, message);
+    }
+
+    /// Takes note of what the members have acknowledged.
+    fn settle(&mut self, world: &World<SessionNode>) {
+        for (sender, message) in self.oracle.unsettled() {
+            let node = NodeId(sender.0);
+            if world.boots(node) != sender.1 {
+                self.oracle.forget(sender, message);
+                continue;
+            }
+            let settled = world
+                .machine(node)
+                .and_then(|node| node.settled.get(&message));
+            if let Some(faulty) = settled {
+                let boots = |node| world.boots(NodeId(node));
+                self.oracle.acknowledged(sender, message, faulty, boots);
             }
         }
     }
@@ -297,6 +371,11 @@ impl Front {
             *calm = false;
         }
     }
+}
+
+/// The life of a node just now.
+fn life(world: &World<SessionNode>, node: NodeId) -> Life {
+    (node.0, world.boots(node))
 }
 
 /// A value that says which write it was.

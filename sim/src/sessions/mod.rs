@@ -3,9 +3,11 @@
 mod front;
 mod mode;
 mod node;
+mod oracle;
 mod world;
 
 pub use front::{Front, Shopper};
 pub use mode::SessionMode;
-pub use node::{SessionNode, value_text};
+pub use node::{Replica, SessionNode, value_text};
+pub use oracle::{Held, Life, Oracle};
 pub use world::{SessionConfig, SessionWorld};

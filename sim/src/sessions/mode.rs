@@ -7,7 +7,7 @@ use folkmoot_core::channel::{ChannelConfig, SendOptions};
 use folkmoot_core::session::{EventType, SessionId};
 
 use super::front::is_ready;
-use super::{Front, SessionConfig, SessionNode, SessionWorld};
+use super::{Front, Held, SessionConfig, SessionNode, SessionWorld};
 use crate::fault::FaultKind;
 use crate::machine::NodeId;
 use crate::plan::Plan;
@@ -34,6 +34,8 @@ pub struct SessionMode {
     shopped: bool,
     seed: u64,
     options: SendOptions,
+    /// Whether the nodes know each other as nodes of this implementation.
+    ours: bool,
 }
 
 /// So long after the last trouble all queues are empty and all members known.
@@ -81,7 +83,8 @@ impl Mode for SessionMode {
         if rng.chance(300_000) {
             config.manager.limits.transfer_bytes_max = 1024 + rng.index(4000);
         }
-        if rng.chance(300_000) {
+        let ours = !rng.chance(300_000);
+        if !ours {
             config.channel = |channel: &mut ChannelConfig| channel.sender.pipelining = false;
         }
         let mut world = SessionWorld::with_config(plan.seed, plan.network.clone(), config);
@@ -111,6 +114,7 @@ impl Mode for SessionMode {
             shopped: false,
             seed: plan.seed,
             options,
+            ours,
         };
         (mode, world.into_world())
     }
@@ -195,6 +199,9 @@ impl Mode for SessionMode {
                 }
             }
         }
+        if self.ours {
+            self.equal(world, &nodes)?;
+        }
         if !self.shopped {
             self.shopped = true;
             self.shop(world);
@@ -205,6 +212,9 @@ impl Mode for SessionMode {
 
     fn finish(&mut self, world: &mut World<SessionNode>) {
         let nodes: Vec<NodeId> = world.node_ids().collect();
+        if self.ours {
+            self.judge(world, &nodes);
+        }
         let contents: Vec<_> = nodes
             .iter()
             .filter_map(|node| Some((*node, world.machine(*node)?.contents())))
@@ -295,6 +305,11 @@ impl Mode for SessionMode {
                 ("late messages dropped", stats.late_dropped),
                 ("messages contained in a state", stats.contained_dropped),
                 ("changes merged", stats.merged),
+                ("conflicts", stats.conflicts),
+                ("sessions reconciled", stats.reconciled_sessions),
+                ("endings reconciled", stats.reconciled_endings),
+                ("comparisons", stats.reconciliations),
+                ("comparisons broken", stats.reconciliations_broken),
                 ("created known", stats.created_known),
                 ("states given", stats.transfers_given),
                 ("states given in part", stats.transfers_broken),
@@ -312,7 +327,89 @@ impl Mode for SessionMode {
     }
 }
 
+/// Where two nodes differ in a session.
+fn difference(world: &World<SessionNode>, a: NodeId, b: NodeId, id: &str) -> String {
+    let of = |node: NodeId| {
+        let machine = world.machine(node)?;
+        let session = machine.manager()?.session(&SessionId::from(id))?;
+        let dirty = session.is_dirty();
+        let texts = machine.contents().remove(id)?;
+        Some((machine.replicas().remove(id)?, texts, dirty))
+    };
+    let (Some(left), Some(right)) = (of(a), of(b)) else {
+        return format!("{a} or {b} does not have it");
+    };
+    let names = left.1.keys().chain(right.1.keys());
+    let name = names
+        .into_iter()
+        .find(|name| left.1.get(*name) != right.1.get(*name));
+    let Some(name) = name else {
+        return format!("{a} has {:?}, {b} {:?}", left.0, right.0);
+    };
+    let last = |side: &BTreeMap<String, String>| {
+        side.get(name)
+            .and_then(|text| text.split(' ').next_back().map(str::to_owned))
+    };
+    let (dirty_a, dirty_b) = (left.2, right.2);
+    format!(
+        "{name} is {:?} on {a} (unsent changes {dirty_a}), {:?} on {b} ({dirty_b})",
+        last(&left.1),
+        last(&right.1)
+    )
+}
+
 impl SessionMode {
+    /// Whether all nodes have the same sessions, each of which has one primary at most.
+    fn equal(&self, world: &World<SessionNode>, nodes: &[NodeId]) -> Result<(), String> {
+        let replicas = |node: &NodeId| world.machine(*node).map(SessionNode::replicas);
+        let first = nodes.first().and_then(replicas).unwrap_or_default();
+        for node in nodes.iter().skip(1) {
+            let here = replicas(node).unwrap_or_default();
+            let ids = first.keys().chain(here.keys());
+            if let Some(id) = ids.into_iter().find(|id| first.get(*id) != here.get(*id)) {
+                return Err(format!("{id}: {}", difference(world, nodes[0], *node, id)));
+            }
+        }
+        for id in first.keys() {
+            let id = SessionId::from(id.as_str());
+            let primary = |node: &&NodeId| {
+                let session = world.machine(**node)?.manager()?.session(&id)?;
+                session.is_primary().then_some(())
+            };
+            let primaries = nodes.iter().filter(|node| primary(node).is_some()).count();
+            if primaries > 1 {
+                return Err(format!("{id} has {primaries} primaries"));
+            }
+        }
+        Ok(())
+    }
+
+    /// What clients were told has to agree with what is there.
+    fn judge(&self, world: &mut World<SessionNode>, nodes: &[NodeId]) {
+        let Some(machine) = nodes.first().and_then(|node| world.machine(*node)) else {
+            return;
+        };
+        let number = |text: &str| text.split(' ').next_back()?.parse::<u64>().ok();
+        let contents = machine.contents().into_iter();
+        let sessions = contents.map(|(id, attributes)| {
+            let attributes = attributes.into_iter();
+            let held = attributes.filter_map(|(name, text)| Some((name, number(&text)?)));
+            (id, held.collect())
+        });
+        let sessions: BTreeMap<String, Held> = sessions.collect();
+        let alive = nodes
+            .iter()
+            .map(|node| (node.0, world.boots(*node)))
+            .collect();
+        let verdict = self
+            .front
+            .oracle
+            .verdict(&sessions, &alive, self.front.expiring);
+        if let Some((rule, what)) = verdict {
+            world.violate(None, rule, what);
+        }
+    }
+
     /// New clients when all is well: everything they do has to be everywhere in the end.
     fn shop(&mut self, world: &mut World<SessionNode>) {
         self.rough_links = false;

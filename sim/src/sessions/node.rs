@@ -107,6 +107,14 @@ impl SessionNode {
         nodes
     }
 
+    /// Where a message to all goes just now: the slots of the members, and which nodes they are.
+    pub fn destinations(&self) -> Vec<(u16, NodeId)> {
+        let members = self.cluster.channel().members();
+        members
+            .filter_map(|(index, member)| Some((index.slot() as u16, node_of(member)?)))
+            .collect()
+    }
+
     /// One request: joins the session if it is there, runs what the application does, and replicates. `None` if there is no
     /// such session; otherwise what the application returned, and the id of the message that went out.
     pub fn request<R>(
@@ -141,8 +149,10 @@ impl SessionNode {
             {
                 self.ended.insert(id.clone());
             }
-            ClusterEvent::SessionIdChanged { old, .. } => {
+            ClusterEvent::SessionIdChanged { old, new, .. } => {
                 self.ended.insert(old.clone());
+                // A session may get back an id that it had.
+                self.ended.remove(new);
             }
             ClusterEvent::SessionCreated { id, origin, .. } if self.ended.contains(id) => {
                 let what = format!("{id} is here again ({origin:?})");
@@ -153,12 +163,59 @@ impl SessionNode {
         }
     }
 
+    /// All sessions, with everything that every node has to have in the end.
+    pub fn replicas(&self) -> BTreeMap<String, Replica> {
+        let sessions = self.manager().into_iter().flat_map(DeltaManager::sessions);
+        sessions
+            .map(|session| (session.id().to_string(), Replica::of(session)))
+            .collect()
+    }
+
     /// All sessions with their attributes as text, in order: for comparing nodes.
     pub fn contents(&self) -> BTreeMap<String, BTreeMap<String, String>> {
         let sessions = self.manager().into_iter().flat_map(DeltaManager::sessions);
         sessions
             .map(|session| (session.id().to_string(), attributes(session)))
             .collect()
+    }
+}
+
+/// A session as far as all nodes have to agree on it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Replica {
+    /// Names and values, as bytes.
+    pub attributes: BTreeMap<String, JavaBytes>,
+    /// When it was created.
+    pub creation_time_ms: i64,
+    /// Its timeout.
+    pub max_inactive_interval: i32,
+    /// The user.
+    pub principal: Option<JavaBytes>,
+    /// How the user was authenticated.
+    pub auth_type: Option<String>,
+    /// Replicated listeners, in no particular order.
+    pub listeners: BTreeSet<Vec<u8>>,
+}
+
+impl Replica {
+    fn of(session: &DeltaSession) -> Self {
+        let attributes = session.attributes();
+        Self {
+            attributes: attributes
+                .map(|(name, value)| (name.to_string_lossy().into_owned(), value.clone()))
+                .collect(),
+            creation_time_ms: session.creation_time_ms(),
+            max_inactive_interval: session.max_inactive_interval(),
+            principal: session.principal().cloned(),
+            auth_type: session
+                .auth_type()
+                .map(|name| name.to_string_lossy().into_owned()),
+            listeners: session
+                .listeners()
+                .iter()
+                .map(|l| l.as_bytes().to_vec())
+                .collect(),
+        }
     }
 }
 
