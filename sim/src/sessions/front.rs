@@ -300,6 +300,11 @@ impl Front {
                 at += 1;
                 continue;
             }
+            // A process that stands still completes nothing until it goes on.
+            if world.state(self.open[at].1) == crate::world::NodeState::Paused {
+                at += 1;
+                continue;
+            }
             let (_, node, boot, id) = self.open.swap_remove(at);
             // The session may have another id by now: the request follows it.
             let id = match self
