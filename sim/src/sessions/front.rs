@@ -42,6 +42,8 @@ pub struct Front {
     pub oracle: Oracle,
     /// Whether sessions time out by themselves in this run.
     pub expiring: bool,
+    /// Whether an acknowledgement says that a message was processed.
+    pub synchronous: bool,
     /// Requests answered, refused because nobody was there, and sessions that were not found after a fail-over.
     pub answered: u64,
     /// Requests that no node could take.
@@ -54,10 +56,12 @@ pub struct Front {
 const SHOPPERS: usize = 24;
 
 impl Front {
-    /// No clients yet; `expiring` says whether sessions time out by themselves.
-    pub fn new(expiring: bool) -> Self {
+    /// No clients yet; `expiring` says whether sessions time out by themselves, `synchronous` whether members acknowledge
+    /// what they have processed.
+    pub fn new(expiring: bool, synchronous: bool) -> Self {
         Self {
             expiring,
+            synchronous,
             ..Self::default()
         }
     }
@@ -359,8 +363,12 @@ impl Front {
                 .machine(node)
                 .and_then(|node| node.settled.get(&message));
             if let Some(faulty) = settled {
-                let boots = |node| world.boots(NodeId(node));
-                self.oracle.acknowledged(sender, message, faulty, boots);
+                // Others have received it, or keep it until they have the state of the cluster.
+                let has_it = |(node, boots): Life| {
+                    let node = NodeId(node);
+                    self.synchronous && world.boots(node) == boots && is_ready(world, node)
+                };
+                self.oracle.acknowledged(sender, message, faulty, has_it);
             }
         }
     }

@@ -104,7 +104,7 @@ impl Mode for SessionMode {
             || network.window < 20_000
             || network.refuse + network.slow_connect > 0;
         let mode = Self {
-            front: Front::new(expiring),
+            front: Front::new(expiring, options.contains(SendOptions::SYNCHRONIZED_ACK)),
             calm_since: Duration::ZERO,
             losses: BTreeMap::new(),
             states: Vec::new(),

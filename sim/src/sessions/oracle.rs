@@ -98,20 +98,20 @@ impl Oracle {
         self.open.keys().copied().collect()
     }
 
-    /// A message is settled: all but those in the `faulty` slots have acknowledged that it was processed, as far as they
-    /// are still the lives that they were, which `lives` says.
+    /// A message is settled: all but those in the `faulty` slots have acknowledged it. `has_it` says of which lives that means that
+    /// they have it now.
     pub fn acknowledged(
         &mut self,
         sender: Life,
         message: UniqueId,
         faulty: &[u16],
-        lives: impl Fn(u16) -> u32,
+        has_it: impl Fn(Life) -> bool,
     ) {
         let Open { writes, to } = self.open.remove(&(sender, message)).unwrap_or_default();
         let by = to.into_iter().filter(|(slot, _)| !faulty.contains(slot));
         let by: Vec<Life> = by
             .map(|(_, life)| life)
-            .filter(|life| lives(life.0) == life.1)
+            .filter(|life| has_it(*life))
             .collect();
         for number in writes {
             if let Some(write) = self
