@@ -373,7 +373,11 @@ impl DeltaManager {
         let text = id.as_modified_utf8();
         let gone = match self.departed.get(text) {
             // The donor has missed the change of id: an id given up must not open the session again.
-            Some(Departure::Renamed { .. }) => !planted(Bug::RenamedRevived),
+            // Unless the session has got it back since, which one of ours says.
+            Some(Departure::Renamed { at_ms, .. }) => {
+                let back = source.ours && record.head.version > *at_ms;
+                !back && !planted(Bug::RenamedRevived)
+            }
             _ if planted(Bug::ExpiredRevived) => false,
             _ => self
                 .departed
