@@ -8,7 +8,7 @@
 use std::io;
 use std::net::SocketAddr;
 
-use folkmoot_core::engine::{ConnId, Engine, Gather, Input};
+use folkmoot_core::engine::{ConnId, Engine, Input};
 use folkmoot_core::time::Instant;
 use mio::net::{TcpListener, TcpStream, UdpSocket};
 
@@ -51,9 +51,6 @@ pub trait Watch: Send {
 
     /// A write found no room: [`State::writable`] is to be called when there is.
     fn blocked(&mut self, _conn: ConnId) {}
-
-    /// The engine has bytes for a stream that is blocked.
-    fn wanted(&mut self, _conn: ConnId) {}
 
     /// The engine wants nothing read from a stream, or wants it again.
     fn paused(&mut self, _conn: ConnId, _paused: bool) {}
@@ -191,25 +188,6 @@ impl<E: Engine> State<E> {
             self.engine.handle(now, Input::Timeout);
         }
         self.settle(now);
-    }
-
-    /// The bytes that wait on an open stream whose socket is not full, where they lie in the engine.
-    pub fn lend<'a>(&'a mut self, conn: ConnId, gather: &mut Gather<'a>) {
-        let stream = self.sockets.streams.get_mut(conn);
-        if stream.is_some_and(|stream| stream.can_write()) {
-            self.engine.transmit(conn, gather);
-        }
-    }
-
-    /// The driver has taken `len` of them to write them itself, and nobody else writes to the stream before
-    /// [`writable`](Self::writable).
-    pub fn taken(&mut self, now: Instant, conn: ConnId, len: usize) {
-        if let Some(stream) = self.sockets.streams.get_mut(conn) {
-            stream.blocked = true;
-            self.sockets.stats.writes += 1;
-            self.sockets.stats.bytes_written += len as u64;
-            self.engine.transmitted(now, conn, len);
-        }
     }
 }
 

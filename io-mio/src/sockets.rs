@@ -157,14 +157,11 @@ impl Sockets {
     /// Notes that a stream has something to write.
     pub(crate) fn mark_dirty(&mut self, conn: ConnId) {
         if let Some(stream) = self.streams.get_mut(conn)
+            && stream.can_write()
             && !stream.in_dirty
         {
-            if stream.can_write() {
-                stream.in_dirty = true;
-                self.dirty.push(conn);
-            } else {
-                self.watch.wanted(conn);
-            }
+            stream.in_dirty = true;
+            self.dirty.push(conn);
         }
     }
 

@@ -239,11 +239,6 @@ impl<E: Engine> State<E> {
 
     /// Writes what every dirty stream has gathered.
     pub fn flush(&mut self, now: Instant) {
-        self.flush_with(now, |state, conn| state.write(now, conn));
-    }
-
-    /// Has `write` write what every dirty stream has gathered.
-    pub fn flush_with(&mut self, now: Instant, mut write: impl FnMut(&mut Self, ConnId)) {
         self.gathered = 0;
         if self.sockets.dirty.is_empty() {
             return;
@@ -252,7 +247,7 @@ impl<E: Engine> State<E> {
         while let Some(conn) = self.flushing.pop() {
             if let Some(stream) = self.sockets.streams.get_mut(conn) {
                 stream.in_dirty = false;
-                write(self, conn);
+                self.write(now, conn);
             }
         }
         self.settle(now);

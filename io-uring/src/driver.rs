@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsRawFd as _;
 use std::time::Duration;
 
-use folkmoot_core::engine::{ConnId, Engine, Gather};
+use folkmoot_core::engine::{ConnId, Engine};
 use folkmoot_core::time::Instant;
 use folkmoot_mio::drive::{self, Shared, Spin, State};
 use folkmoot_mio::{BindError, Bound, Handle};
@@ -13,7 +13,6 @@ use folkmoot_mio::{BindError, Bound, Handle};
 use crate::choice::Support;
 use crate::requests::{Lasting, Request, Requests, accepted};
 use crate::ring::{Event, Ring, Target};
-use crate::sender::Sender;
 use crate::streams::{Stream, Streams};
 use crate::tag::{self, Kind};
 use crate::wake::Waker;
@@ -24,7 +23,6 @@ const BATCH: usize = 16;
 /// What the driver is made of, before it runs.
 pub(crate) struct Parts {
     ring: Ring,
-    sender: Sender,
     waker: Waker,
 }
 
@@ -34,7 +32,6 @@ impl Parts {
         let said = |error: io::Error| format!("io_uring cannot be set up: {error}");
         Ok(Self {
             ring: Ring::new(support, &bound.config().tuning).map_err(said)?,
-            sender: Sender::new().map_err(said)?,
             waker: Waker::new().map_err(said)?,
         })
     }
@@ -48,15 +45,10 @@ impl Parts {
         after: impl Fn() + Send + Sync + 'static,
     ) -> Result<Handle<E>, BindError> {
         let requests = Requests::default();
-        let Self {
-            ring,
-            sender,
-            waker,
-        } = self;
+        let Self { ring, waker } = self;
         let waking = waker.clone();
         let driver = Driver {
             ring,
-            sender,
             waker,
             requests: requests.clone(),
             lasting: Lasting::default(),
@@ -79,7 +71,6 @@ impl Parts {
 
 struct Driver {
     ring: Ring,
-    sender: Sender,
     waker: Waker,
     requests: Requests,
     lasting: Lasting,
@@ -121,7 +112,6 @@ impl Driver {
             let mut state = shared.lock();
             state.awake();
             let now = shared.now();
-            self.settle_sent(&mut state, now)?;
             for _ in 0..BATCH {
                 let Some(event) = self.ring.events.pop_front() else {
                     break;
@@ -135,7 +125,7 @@ impl Driver {
                 state.tick(now);
             }
             self.work_off(&mut state, now)?;
-            self.flush(&mut state, now)?;
+            state.flush(now);
             if state.is_stopping() && self.ring.events.is_empty() {
                 return self.finish(shared, state);
             }
@@ -159,8 +149,6 @@ impl Driver {
                     }
                     Ok(!ring.events.is_empty())
                 })?;
-            } else if !self.sender.outgoing().is_empty() {
-                self.ring.submit()?;
             }
         }
     }
@@ -171,40 +159,10 @@ impl Driver {
         shared: &Shared<E>,
         mut state: drive::Locked<'_, E>,
     ) -> io::Result<()> {
-        self.ring.submit()?;
         let now = shared.now();
-        self.settle_sent(&mut state, now)?;
         state.finish(now);
         self.work_off(&mut state, now)?;
         shared.notify(&state);
-        Ok(())
-    }
-
-    /// Deals with what the last submission has sent: who has failed or found no room completes, all others have
-    /// written everything.
-    fn settle_sent<E: Engine>(&mut self, state: &mut State<E>, now: Instant) -> io::Result<()> {
-        for index in 0..self.sender.outgoing().len() {
-            let sent = self.sender.outgoing()[index];
-            let mine = tag::with(Kind::Send, sent.conn);
-            let failed = self.ring.events.iter().find(|event| event.tag == mine);
-            match failed.map(|event| (event.result, event.error())) {
-                None => state.writable(sent.conn),
-                Some((_, Some(error))) if error.kind() != io::ErrorKind::WouldBlock => {
-                    state.failed(now, sent.conn, &error);
-                }
-                Some((written, _)) => {
-                    let written = usize::try_from(written).unwrap_or(0);
-                    if let Some(stream) = self.streams.get(sent.conn) {
-                        stream.rest.clear();
-                        stream
-                            .rest
-                            .extend_from_slice(self.sender.rest(sent, written));
-                        room(&mut self.ring, stream)?;
-                    }
-                }
-            }
-        }
-        self.sender.clear();
         Ok(())
     }
 
@@ -225,13 +183,19 @@ impl Driver {
                 libc::POLLIN,
                 true,
             ),
-            // Sends were dealt with before all else; a cancel that fails was late.
-            Kind::Wake | Kind::Send | Kind::Cancel => Ok(()),
+            // A cancel that fails was late.
+            Kind::Wake | Kind::Cancel => Ok(()),
             Kind::Accept => self.accepted(state, now, event),
             Kind::Group | Kind::Udp => self.heard(state, now, kind, event),
             Kind::Receive => self.received(state, now, conn, event),
             Kind::Connect => self.connected(state, now, conn),
-            Kind::Room => self.has_room(state, conn),
+            Kind::Room => {
+                if let Some(stream) = self.streams.get(conn) {
+                    stream.room = false;
+                    state.writable(conn);
+                }
+                Ok(())
+            }
             Kind::Trouble => {
                 if let Some(stream) = self.streams.get(conn) {
                     stream.trouble = false;
@@ -395,27 +359,6 @@ impl Driver {
         }
     }
 
-    fn has_room<E: Engine>(&mut self, state: &mut State<E>, conn: ConnId) -> io::Result<()> {
-        let Some(stream) = self.streams.get(conn) else {
-            return Ok(());
-        };
-        stream.room = false;
-        if stream.rest.is_empty() {
-            state.writable(conn);
-            return Ok(());
-        }
-        if !self.sender.fits(stream.rest.len()) {
-            return room(&mut self.ring, stream);
-        }
-        let bytes = self.sender.take_again(conn, &stream.rest);
-        stream.rest.clear();
-        // SAFETY: the sender keeps the bytes until `settle_sent`, after the submission.
-        unsafe {
-            self.ring
-                .send(target(stream), tag::with(Kind::Send, conn), bytes)
-        }
-    }
-
     /// Does what the sockets have asked for.
     fn work_off<E: Engine>(&mut self, state: &mut State<E>, now: Instant) -> io::Result<()> {
         loop {
@@ -457,7 +400,7 @@ impl Driver {
             } => {
                 // One that was forgotten without being released does not exist: the table gives it back.
                 let fixed = self.ring.fix(fd);
-                self.streams.insert(conn, fd, fixed, !connecting);
+                self.streams.insert(conn, fd, fixed);
                 match connecting {
                     true => self.connected(state, now, conn),
                     false => self.read_on(state, conn),
@@ -514,50 +457,6 @@ impl Driver {
             }
         }
         self.read_on(state, conn)
-    }
-
-    /// Writes what every dirty stream has gathered.
-    fn flush<E: Engine>(&mut self, state: &mut State<E>, now: Instant) -> io::Result<()> {
-        let mut outcome = Ok(());
-        state.flush_with(now, |state, conn| {
-            if outcome.is_ok() {
-                outcome = self.write(state, now, conn);
-            }
-        });
-        outcome
-    }
-
-    /// Small answers leave with the next submission, all else is written now, from where it lies.
-    fn write<E: Engine>(
-        &mut self,
-        state: &mut State<E>,
-        now: Instant,
-        conn: ConnId,
-    ) -> io::Result<()> {
-        let Some(stream) = self.streams.get(conn).filter(|stream| stream.accepted) else {
-            state.write(now, conn);
-            return Ok(());
-        };
-        let taken = {
-            let mut gather = Gather::new();
-            state.lend(conn, &mut gather);
-            if gather.is_empty() {
-                return Ok(());
-            }
-            let fits = self.sender.fits(gather.len());
-            fits.then(|| self.sender.take(conn, &gather))
-        };
-        let Some(bytes) = taken else {
-            state.write(now, conn);
-            return Ok(());
-        };
-        // SAFETY: the sender keeps the bytes until `settle_sent`, after the submission.
-        unsafe {
-            self.ring
-                .send(target(stream), tag::with(Kind::Send, conn), bytes)?;
-        }
-        state.taken(now, conn, bytes.1 as usize);
-        Ok(())
     }
 }
 

@@ -7,8 +7,8 @@
 //! - one `io_uring_enter` a turn submits what the turn has left and waits for what comes;
 //! - connections are accepted by one multishot accept, bytes are received by one multishot receive a connection, into
 //!   one ring of buffers for all: memory does not grow with connections;
-//! - the answers of a turn, ACKs above all, are copied together and leave with the submission that waits;
-//! - other threads write to idle connections themselves, as with mio, since one ring has one issuer.
+//! - bytes are written as with mio, from where they lie, by whoever has made them, since one ring has one issuer: a send
+//!   through the ring costs more than the call it saves (ARCHITECTURE.md has figures).
 //!
 //! [`support`] asks the kernel at run time. Where it, or the rules of a container, do not allow what is needed, mio
 //! takes over and one line in the log says why.
@@ -27,8 +27,6 @@ mod probe;
 mod requests;
 #[cfg(target_os = "linux")]
 mod ring;
-#[cfg(target_os = "linux")]
-mod sender;
 #[cfg(target_os = "linux")]
 mod streams;
 #[cfg(target_os = "linux")]

@@ -59,7 +59,8 @@ impl Pages {
         unsafe { std::slice::from_raw_parts(self.at(at, len).as_ptr(), len) }
     }
 
-    /// Copies `bytes` to `at`.
+    /// Copies `bytes` to `at`, as the kernel would.
+    #[cfg(test)]
     pub(crate) fn write(&mut self, at: usize, bytes: &[u8]) {
         let to = self.at(at, bytes.len());
         // SAFETY: `at` checks the range; `bytes` cannot overlap it, since references to the pages exist only while

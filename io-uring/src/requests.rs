@@ -114,12 +114,6 @@ impl Watch for Requests {
         self.push(Request::Blocked { conn });
     }
 
-    fn wanted(&mut self, _: ConnId) {
-        // If the bytes before these are on their way with the submission that waits, only the driver thread's return
-        // tells that they have left.
-        self.0.any.store(true, Ordering::Relaxed);
-    }
-
     fn paused(&mut self, conn: ConnId, _: bool) {
         self.push(Request::Paused { conn });
     }

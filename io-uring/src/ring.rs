@@ -4,7 +4,6 @@ use std::collections::VecDeque;
 use std::io;
 use std::mem::ManuallyDrop;
 use std::os::fd::RawFd;
-use std::ptr::NonNull;
 use std::time::Duration;
 
 use folkmoot_mio::Tuning;
@@ -156,7 +155,7 @@ impl Ring {
     /// Queues a request. What it points to must be valid until it has completed.
     fn push(&mut self, entry: &Entry) -> io::Result<()> {
         // SAFETY: every caller here passes either no pointer, or one to the ring's own memory that is kept until
-        // nothing is under way, or, in `send`, one that the kernel is done with when the submission returns.
+        // nothing is under way.
         while unsafe { self.uring.submission().push(entry) }.is_err() {
             self.submit()?;
         }
@@ -208,25 +207,6 @@ impl Ring {
         let header: *const libc::msghdr = &raw const *self.header;
         let entry = opcode::RecvMsgMulti::new(Fd(socket), header, group).build();
         self.start_request(&entry.user_data(tag))
-    }
-
-    /// Sends bytes without waiting for room; completes only if not all of them were taken.
-    ///
-    /// # Safety
-    /// The bytes stay as they are until the next [`submit`](Self::submit) or [`wait`](Self::wait) has returned.
-    pub(crate) unsafe fn send(
-        &mut self,
-        target: Target,
-        tag: u64,
-        (bytes, len): (NonNull<u8>, u32),
-    ) -> io::Result<()> {
-        // With MSG_DONTWAIT the kernel works the request off while it is submitted, or fails it: it is never left
-        // waiting. With MSG_WAITALL bytes left over count as a failure, so that no completion means all were taken.
-        let flags = libc::MSG_DONTWAIT | libc::MSG_WAITALL | libc::MSG_NOSIGNAL;
-        let entry = aimed!(target, |fd| opcode::Send::new(fd, bytes.as_ptr(), len)
-            .flags(flags)
-            .build());
-        self.push(&entry.user_data(tag).flags(Flags::SKIP_SUCCESS))
     }
 
     /// Ends the request with this tag.
@@ -364,10 +344,7 @@ impl Ring {
                 result: entry.result(),
                 flags: entry.flags(),
             };
-            let counted = !matches!(
-                tag::read(event.tag),
-                Some((Kind::Send | Kind::Cancel, _)) | None
-            );
+            let counted = !matches!(tag::read(event.tag), Some((Kind::Cancel, _)) | None);
             if counted && !event.goes_on() {
                 *under_way = under_way.saturating_sub(1);
             }

@@ -11,16 +11,12 @@ pub(crate) struct Stream {
     pub(crate) fd: RawFd,
     /// Its place in the ring's table of descriptors, if there was one left.
     pub(crate) fixed: Option<u32>,
-    /// The peer has opened it: what is written to it are answers, by the driver thread.
-    pub(crate) accepted: bool,
     /// A multishot receive is under way.
     pub(crate) receiving: bool,
     /// A poll for room is under way.
     pub(crate) room: bool,
     /// A poll for failure is under way.
     pub(crate) trouble: bool,
-    /// Bytes taken from the engine that found no room.
-    pub(crate) rest: Vec<u8>,
     /// Bytes that had been received when the engine wanted no more: at most what all buffers hold.
     pub(crate) held: Vec<u8>,
     /// The end of the stream was seen behind `held`.
@@ -32,7 +28,7 @@ pub(crate) struct Stream {
 pub(crate) struct Streams(Vec<Option<Stream>>);
 
 impl Streams {
-    pub(crate) fn insert(&mut self, conn: ConnId, fd: RawFd, fixed: Option<u32>, accepted: bool) {
+    pub(crate) fn insert(&mut self, conn: ConnId, fd: RawFd, fixed: Option<u32>) {
         let slot = conn.slot() as usize;
         if slot >= self.0.len() {
             self.0.resize_with(slot + 1, || None);
@@ -41,11 +37,9 @@ impl Streams {
             conn,
             fd,
             fixed,
-            accepted,
             receiving: false,
             room: false,
             trouble: false,
-            rest: Vec::new(),
             held: Vec::new(),
             ended: false,
         });

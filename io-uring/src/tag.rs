@@ -24,13 +24,11 @@ pub(crate) enum Kind {
     Room,
     /// A stream that nothing is read from has failed.
     Trouble,
-    /// Bytes written: completes only when it failed.
-    Send,
     /// A request to end another: completes only when it failed.
     Cancel,
 }
 
-const KINDS: [Kind; 10] = [
+const KINDS: [Kind; 9] = [
     Kind::Wake,
     Kind::Accept,
     Kind::Group,
@@ -39,7 +37,6 @@ const KINDS: [Kind; 10] = [
     Kind::Connect,
     Kind::Room,
     Kind::Trouble,
-    Kind::Send,
     Kind::Cancel,
 ];
 
