@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use folkmoot_core::channel::{
     ChannelConfig, FailureDetectorConfig, Limits, MembershipConfig, MulticastConfig,
-    ReceiverConfig, SenderConfig, StaticConfig,
+    ReceiverConfig, SenderConfig, StaticConfig, StaticServiceConfig,
 };
 use folkmoot_core::interceptor::{
     EncryptInterceptor, FragmentationInterceptor, GzipInterceptor, Interceptor, OrderInterceptor,
@@ -26,6 +26,7 @@ use crate::settings::{SendOptionsSetting, domain_bytes, is_jvm_route};
 enum Membership {
     Multicast,
     Static(Vec<StaticMember>),
+    StaticService(Vec<StaticMember>),
     None,
 }
 
@@ -38,6 +39,7 @@ pub struct ClusterBuilder {
     multicast: MulticastSocket,
     multicast_times: MulticastConfig,
     ping_interval: Duration,
+    channel_name: Option<String>,
     receiver_address: Option<IpAddr>,
     receiver_port: u16,
     auto_bind: u16,
@@ -71,6 +73,7 @@ impl Default for ClusterBuilder {
             multicast: MulticastSocket::default(),
             multicast_times: MulticastConfig::default(),
             ping_interval: StaticConfig::default().ping_interval,
+            channel_name: None,
             receiver_address: None,
             receiver_port: receiver.port,
             auto_bind: receiver.auto_bind,
@@ -153,7 +156,25 @@ impl ClusterBuilder {
         self
     }
 
-    /// Time between two checks of a static member (`TcpPingInterceptor.interval`); 1 s.
+    /// Members are these and no others, and tell each other so (`StaticMembershipService`): for Tomcats that
+    /// have this service. Otherwise as [`static_members`](Self::static_members).
+    pub fn static_membership_service(
+        mut self,
+        members: impl IntoIterator<Item = StaticMember>,
+    ) -> Self {
+        self.membership = Membership::StaticService(members.into_iter().collect());
+        self
+    }
+
+    /// The name of the Tomcats' channel, which a [`static_membership_service`](Self::static_membership_service)
+    /// must have in common: the name of their `<Engine>` or `<Host>` and `-Channel`, such as `Catalina-Channel`. Unset: it is
+    /// learned from them.
+    pub fn channel_name(mut self, name: impl Into<String>) -> Self {
+        self.channel_name = Some(name.into());
+        self
+    }
+
+    /// Time between two checks of a static member (`TcpPingInterceptor.interval`, `pingInterval`); 1 s.
     pub fn ping_interval(mut self, interval: Duration) -> Self {
         self.ping_interval = interval;
         self
@@ -401,10 +422,13 @@ impl ClusterBuilder {
         channel.interceptors.clone_from(&self.interceptors);
         channel.membership = match &self.membership {
             Membership::Multicast => MembershipConfig::Multicast(self.multicast_times),
-            Membership::Static(members) => MembershipConfig::Static(StaticConfig {
-                members: members.clone(),
-                ping_interval: self.ping_interval,
-            }),
+            Membership::Static(members) => MembershipConfig::Static(self.fixed(members)),
+            Membership::StaticService(members) => {
+                MembershipConfig::StaticService(StaticServiceConfig {
+                    fixed: self.fixed(members),
+                    channel_name: self.channel_name.clone(),
+                })
+            }
             Membership::None => MembershipConfig::None,
         };
         channel.sender = self.sender;
@@ -428,6 +452,13 @@ impl ClusterBuilder {
         })
     }
 
+    fn fixed(&self, members: &[StaticMember]) -> StaticConfig {
+        StaticConfig {
+            members: members.to_vec(),
+            ping_interval: self.ping_interval,
+        }
+    }
+
     /// The receiver's address: the one set, else the one that leads to the members.
     fn receiver_ip(&self) -> Result<IpAddr, StartError> {
         if let Some(ip) = self.receiver_address {
@@ -435,10 +466,12 @@ impl ClusterBuilder {
         }
         let found = match &self.membership {
             Membership::Multicast => self.group_interface(),
-            Membership::Static(members) => match members.first() {
-                Some(member) => address::towards(member.address),
-                None => Ok(Ipv4Addr::LOCALHOST.into()),
-            },
+            Membership::Static(members) | Membership::StaticService(members) => {
+                match members.first() {
+                    Some(member) => address::towards(member.address),
+                    None => Ok(Ipv4Addr::LOCALHOST.into()),
+                }
+            }
             Membership::None => Ok(Ipv4Addr::LOCALHOST.into()),
         };
         found.map_err(|source| StartError::NoAddress { source })
@@ -469,7 +502,7 @@ impl ClusterBuilder {
                 // Without a route to the group the sockets' error says more.
                 _ => Ok(()),
             },
-            Membership::Static(members) => {
+            Membership::Static(members) | Membership::StaticService(members) => {
                 if let Some(other) = members
                     .iter()
                     .find(|member| member.address.is_ipv4() != ip.is_ipv4())

@@ -159,3 +159,32 @@ fn a_clock_that_is_wrong_cuts_an_encrypted_node_off_and_says_so() {
     assert_eq!(outcome(&world, &parcel), Outcome::Acknowledged);
     assert_eq!(world.violations(), []);
 }
+
+/// Towards a Tomcat acknowledged messages travel on several connections, and unacknowledged ones on another: long ones are
+/// overtaken. With the layer the application sees them in the order of sending, whatever their options.
+#[test]
+fn messages_of_all_options_keep_their_order_with_the_layer_and_only_with_it() {
+    for (stack, in_order) in [
+        (vec![], false),
+        (vec![OrderInterceptor::default().into()], true),
+    ] {
+        let mut world = world(5, false, stack);
+        let [a, b, c] = world.join_all();
+        let promises = [Promise::Queued, Promise::Processed, Promise::Received];
+        for round in 0..120usize {
+            let len = if round % 4 == 0 { 40_000 } else { 50 };
+            world.send_all(a, promises[round % 3], 0, len).unwrap();
+            if round % 10 == 9 {
+                world.run_for(millis(5));
+            }
+        }
+        world.run_for(seconds(10));
+        for node in [b, c] {
+            let taken = world.machine(node).unwrap().taken();
+            let numbers: Vec<u64> = taken.map(|parcel| parcel.number).collect();
+            assert_eq!(numbers.len(), 120);
+            assert_eq!(numbers.is_sorted(), in_order, "{numbers:?}");
+        }
+        assert_eq!(world.violations(), []);
+    }
+}

@@ -9,6 +9,7 @@ use core::time::Duration;
 use super::life::{Phase, Timers};
 use super::{Channel, ChannelEvent, MemberIndex, MembershipConfig, News, count};
 use crate::engine::{ConnId, Output};
+use crate::membership::MemberMessageType;
 use crate::membership::table::{Check, Stage, Suspicion};
 use crate::plant::{Bug, planted};
 use crate::time::Instant;
@@ -224,7 +225,7 @@ impl Channel {
             // It may announce itself for as long as it likes; once a second it is looked at.
             self.want_check(now, member, now + CHECK_EVERY);
         }
-        if !self.settled && matches!(self.config.membership, MembershipConfig::Static(_)) {
+        if !self.settled && self.config.membership.fixed().is_some() {
             self.settle_static();
         }
     }
@@ -274,7 +275,11 @@ impl Channel {
         self.event(ChannelEvent::MemberAdded(member));
         let fixed = self.members.get(member).is_some_and(|entry| entry.fixed);
         if fixed {
-            self.send_control(now, member, Control::MemberStart);
+            if self.service.is_some() {
+                self.service_call(now, member, MemberMessageType::Start);
+            } else {
+                self.send_control(now, member, Control::MemberStart);
+            }
             self.settle_static();
         }
     }

@@ -1,11 +1,13 @@
 //! What a [`Channel`](super::Channel) is told before it starts: behaviour (Tomcat's names and defaults) and
 //! capacities, validated together.
 
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 use core::net::SocketAddr;
 use core::time::Duration;
 
+use super::service::Service;
 use crate::interceptor::stack::Stack;
 use crate::interceptor::{Interceptor, InterceptorError};
 use crate::membership::StaticMember;
@@ -35,7 +37,8 @@ pub struct ChannelConfig {
     /// member list for good.
     pub previous_unique_id: Option<UniqueId>,
     /// Whether heartbeats and messages of members of another domain are left out (and counted), as
-    /// `DomainFilterInterceptor` does. Default true.
+    /// [`DomainFilterInterceptor`](crate::interceptor::DomainFilterInterceptor) does. Default true. An interceptor of that
+    /// kind names another domain.
     pub domain_filter: bool,
     /// Layers between the channel and its listener, as in `server.xml`: the first is nearest to the application. Default
     /// none. All members must have those that change bytes, in the same order.
@@ -63,6 +66,8 @@ pub enum MembershipConfig {
     Multicast(MulticastConfig),
     /// `StaticMembershipInterceptor` with `TcpPingInterceptor(staticOnly)`: a list, verified by TCP.
     Static(StaticConfig),
+    /// `StaticMembershipService`: a list, verified by TCP, whose members tell each other by RPC that they are there.
+    StaticService(StaticServiceConfig),
     /// Nobody is looked for (channel start options 3).
     None,
 }
@@ -83,6 +88,28 @@ pub struct StaticConfig {
     pub members: Vec<StaticMember>,
     /// Period of the TCP check of each member. `TcpPingInterceptor.interval`, default 1 s.
     pub ping_interval: Duration,
+}
+
+/// A membership service of configured members.
+#[derive(Clone, Debug, Default)]
+pub struct StaticServiceConfig {
+    /// The members, and how often each is checked and told that we are there. A Tomcat drops whom it has not heard of for
+    /// `expirationTime`, 5 s. `pingInterval`, default 1 s.
+    pub fixed: StaticConfig,
+    /// The channel's name, the same on all members. `SimpleTcpCluster` takes the name of its engine or host and `-Channel`:
+    /// `Catalina-Channel` in an unchanged `server.xml`. Default none: the name is learned from the other members.
+    pub channel_name: Option<String>,
+}
+
+impl MembershipConfig {
+    /// The list of configured members, if there is one.
+    pub(super) const fn fixed(&self) -> Option<&StaticConfig> {
+        match self {
+            Self::Static(fixed) => Some(fixed),
+            Self::StaticService(service) => Some(&service.fixed),
+            Self::Multicast(_) | Self::None => None,
+        }
+    }
 }
 
 /// How messages leave. `ReplicationTransmitter` and `PooledParallelSender`.
@@ -215,7 +242,8 @@ impl ChannelConfig {
                     return Err(ConfigError::MemberBlockTooLong(block));
                 }
             }
-            MembershipConfig::Static(fixed) => {
+            MembershipConfig::Static(fixed)
+            | MembershipConfig::StaticService(StaticServiceConfig { fixed, .. }) => {
                 positive("membership.ping_interval", fixed.ping_interval)?;
                 for (index, member) in fixed.members.iter().enumerate() {
                     if member.address.port() == 0 || member.address.ip().is_unspecified() {
@@ -260,6 +288,32 @@ impl ChannelConfig {
         }
         self.limits.validate()?;
         self.stack().map(drop)
+    }
+
+    /// The domains that somebody must have to be one of us.
+    pub(super) fn domains(&self) -> Vec<Vec<u8>> {
+        let mut domains: Vec<_> = self
+            .interceptors
+            .iter()
+            .filter_map(|interceptor| match interceptor {
+                Interceptor::DomainFilter(filter) => Some(filter.domain.clone()),
+                _ => None,
+            })
+            .collect();
+        if domains.is_empty() && self.domain_filter {
+            domains.push(self.domain.clone());
+        }
+        domains
+    }
+
+    /// The membership service at work.
+    pub(super) fn service(&self) -> Option<Service> {
+        match &self.membership {
+            MembershipConfig::StaticService(service) => {
+                Some(Service::new(service.channel_name.as_deref()))
+            }
+            _ => None,
+        }
     }
 
     /// The interceptors at work.

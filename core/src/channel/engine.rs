@@ -21,6 +21,9 @@ impl Channel {
         if self.timers.next().is_some_and(|at| at <= now) {
             self.expire(now);
         }
+        if !self.sends.watched.is_empty() {
+            self.confirm(now);
+        }
         if self.timers.layers.is_some_and(|at| at <= now) {
             self.layers_due(now, listener);
         }

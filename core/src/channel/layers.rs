@@ -8,8 +8,8 @@ use bytes::Bytes;
 use super::life::Timers;
 use super::send::{Body, COPY_SHARED_MAX, Outgoing};
 use super::{
-    Channel, ChannelEvent, ChannelListener, Inbound, Lane, MemberIndex, MembershipConfig,
-    SendError, SendOptions, To, UniqueId, Verdict, count,
+    Channel, ChannelEvent, ChannelListener, FaultCause, Inbound, Lane, MemberIndex,
+    MembershipConfig, SendError, SendOptions, To, UniqueId, Verdict, count,
 };
 use crate::engine::Target;
 use crate::interceptor::Refusal;
@@ -20,6 +20,16 @@ use crate::transport::receiver::Sender;
 use crate::transport::sends::SendKey;
 use crate::wire::ChannelData;
 use crate::wire::frame::{END, OVERHEAD};
+
+/// Messages of layers that follow one when all destinations have it.
+#[derive(Debug)]
+pub(super) struct Commit {
+    id: UniqueId,
+    lane: Lane,
+    targets: Vec<MemberIndex>,
+    /// Each with the layer that wants it sent.
+    messages: Vec<(usize, Outbound)>,
+}
 
 impl Channel {
     /// [`Channel::send`] with interceptors.
@@ -77,16 +87,34 @@ impl Channel {
             },
             to: None,
         });
+        let mut later = Vec::new();
         let mut down = Down {
             targets: &targets,
             rng: &mut self.rng,
             stats: &mut self.stats.interceptors,
+            layer: 0,
+            later: &mut later,
         };
-        self.stack.send(&mut down, &mut batch);
+        self.stack.send(&mut down, 0, &mut batch);
         let result = match multicast {
             true => self.broadcast_batch(id, options, &batch),
             false => {
-                self.enqueue_batch(now, id, lane, &batch, &targets);
+                // What confirms a message must not overtake it.
+                let lane = match lane {
+                    Lane::Any if self.stack.confirms() => ordered_by(&id),
+                    lane => lane,
+                };
+                count(&mut self.stats.messages_sent);
+                let send = self.enqueue_batch(now, id, lane, &batch, &targets);
+                if !later.is_empty() {
+                    self.sends.watch(send);
+                    self.commits.push(Commit {
+                        id,
+                        lane,
+                        targets: targets.clone(),
+                        messages: later,
+                    });
+                }
                 Ok(id)
             }
         };
@@ -103,7 +131,7 @@ impl Channel {
         lane: Lane,
         batch: &[Outbound],
         targets: &[MemberIndex],
-    ) {
+    ) -> SendKey {
         fn recipients<'a>(message: &'a Outbound, targets: &'a [MemberIndex]) -> &'a [MemberIndex] {
             match &message.to {
                 Some(target) => core::slice::from_ref(target),
@@ -124,10 +152,7 @@ impl Channel {
         };
         // Pieces of one message to a member follow each other: a Tomcat takes those of several connections side by side.
         let lane = match lane {
-            Lane::Any if acknowledged && frames > targets.len() => {
-                let (key, _) = id.0.split_first_chunk::<8>().unwrap_or((&[0; 8], &[]));
-                Lane::Ordered(u64::from_be_bytes(*key))
-            }
+            Lane::Any if acknowledged && frames > targets.len() => ordered_by(&id),
             lane => lane,
         };
         for message in batch {
@@ -149,7 +174,49 @@ impl Channel {
                 self.enqueue(now, *target, lane, &mut outgoing, &mut header);
             }
         }
-        count(&mut self.stats.messages_sent);
+        send
+    }
+
+    /// Confirms what all destinations have, and forgets what they have not.
+    pub(super) fn confirm(&mut self, now: Instant) {
+        for (id, all) in mem::take(&mut self.sends.watched) {
+            let Some(at) = self.commits.iter().position(|commit| commit.id == id) else {
+                continue;
+            };
+            let commit = self.commits.swap_remove(at);
+            if !all {
+                count(&mut self.stats.interceptors.two_phase_commit.not_confirmed);
+                continue;
+            }
+            let (here, gone): (Vec<_>, Vec<_>) = commit
+                .targets
+                .iter()
+                .partition(|target| self.members.get(**target).is_some());
+            let faulty = gone
+                .into_iter()
+                .map(|member| (member, FaultCause::Disappeared));
+            let faulty: Vec<_> = faulty.collect();
+            if here.is_empty() {
+                self.event(ChannelEvent::Sent { id, faulty });
+                continue;
+            }
+            for (layer, message) in commit.messages {
+                let mut batch = Vec::from([message]);
+                let mut down = Down {
+                    targets: &here,
+                    rng: &mut self.rng,
+                    stats: &mut self.stats.interceptors,
+                    layer,
+                    later: &mut Vec::new(),
+                };
+                self.stack
+                    .send(&mut down, layer.saturating_add(1), &mut batch);
+                count(&mut self.stats.interceptors.two_phase_commit.confirmations_sent);
+                // Its answers are the outcome of the message that it confirms.
+                let send = self.enqueue_batch(now, id, commit.lane, &batch, &here);
+                self.sends.add_faults(send, &faulty);
+            }
+        }
     }
 
     /// The same as datagrams to the group.
@@ -186,7 +253,7 @@ impl Channel {
             sender: &sender.member,
             options: message.options,
             timestamp_ms: message.timestamp_ms,
-            unique_id: message.unique_id,
+            unique_id: message::Body::Borrowed(message.unique_id),
             body: message::Body::Borrowed(message.message),
         };
         let below = self.stack.len();
@@ -230,6 +297,11 @@ impl Channel {
         let Some(inward) = self.stack.receive(up, below, inward)? else {
             return Ok(Verdict::Processed);
         };
+        let message = inward.body.as_slice();
+        if self.service.is_some() && self.service_message(now, inward.from, inward.options, message)
+        {
+            return Ok(Verdict::Processed);
+        }
         count(&mut self.stats.messages_received);
         if !inward.from.is_some_and(|index| self.is_member(index)) {
             count(&mut self.stats.messages_from_strangers);
@@ -241,7 +313,7 @@ impl Channel {
                 sender: inward.sender,
                 options: inward.options,
                 timestamp_ms: inward.timestamp_ms,
-                unique_id: inward.unique_id,
+                unique_id: inward.unique_id.as_slice(),
                 message: inward.body.as_slice(),
             },
         );
@@ -293,4 +365,10 @@ impl Channel {
             self.event(ChannelEvent::Throughput(self.stats.interceptors.throughput));
         }
     }
+}
+
+/// The lane of all frames that belong to one message.
+fn ordered_by(id: &UniqueId) -> Lane {
+    let (key, _) = id.0.split_first_chunk::<8>().unwrap_or((&[0; 8], &[]));
+    Lane::Ordered(u64::from_be_bytes(*key))
 }

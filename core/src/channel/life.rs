@@ -3,7 +3,7 @@
 
 use core::time::Duration;
 
-use super::{Channel, ChannelEvent, FaultCause, MembershipConfig, count};
+use super::{Channel, ChannelEvent, FaultCause, MembershipConfig, StaticServiceConfig, count};
 use crate::engine::{Output, Target};
 use crate::membership::table::Check;
 use crate::time::Instant;
@@ -92,6 +92,8 @@ impl Channel {
         self.settled = false;
         self.stack.start(self.clock.unix_ms(now));
         self.timers.housekeeping = Some(now + self.config.heartbeat);
+        // A service counts from its start, others from 1970.
+        let service = self.service.is_some();
         match &self.config.membership {
             MembershipConfig::Multicast(multicast) => {
                 let multicast = *multicast;
@@ -108,7 +110,8 @@ impl Channel {
                 self.timers.heartbeat = Some(now + multicast.frequency);
                 self.timers.settle = Some(now + multicast.frequency.saturating_mul(2));
             }
-            MembershipConfig::Static(fixed) => {
+            MembershipConfig::Static(fixed)
+            | MembershipConfig::StaticService(StaticServiceConfig { fixed, .. }) => {
                 let ping_interval = fixed.ping_interval;
                 let members: alloc::vec::Vec<Member> = fixed
                     .members
@@ -116,6 +119,7 @@ impl Channel {
                     .filter(|member| member.address != self.config.address)
                     .map(Member::from)
                     .collect();
+                self.local.started = service.then_some(now);
                 self.local.refresh(now, &self.clock);
                 for member in members {
                     self.add_fixed(now, member);
@@ -296,6 +300,7 @@ impl Channel {
                 let goodbye = self.local.shutdown(self.local.member.unique_id);
                 self.datagram(Target::Group, &goodbye);
             }
+            MembershipConfig::StaticService(_) => self.service_stop(now),
             MembershipConfig::Static(_) => {
                 let members: alloc::vec::Vec<_> =
                     self.members.verified().map(|entry| entry.index).collect();
@@ -323,6 +328,8 @@ impl Channel {
             self.members.remove(member);
         }
         self.news.clear();
+        self.commits.clear();
+        self.sends.watched.clear();
         self.phase = Phase::Idle;
         self.timers = Timers::default();
         self.local.started = None;

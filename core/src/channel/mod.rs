@@ -29,6 +29,7 @@ mod listener;
 mod receive;
 pub mod rpc;
 mod send;
+mod service;
 mod stats;
 mod watch;
 
@@ -37,7 +38,7 @@ use alloc::vec::Vec;
 
 pub use config::{
     ChannelConfig, ConfigError, FailureDetectorConfig, Limits, MembershipConfig, MulticastConfig,
-    ReceiverConfig, SenderConfig, StaticConfig,
+    ReceiverConfig, SenderConfig, StaticConfig, StaticServiceConfig,
 };
 pub use engine::ChannelEngine;
 pub use event::{BadInput, ChannelEvent, FaultCause};
@@ -58,7 +59,9 @@ use crate::transport::sends::Sends;
 use crate::transport::{MARKER, is_ours};
 pub use crate::wire::{Member, SendOptions, UniqueId};
 
+use layers::Commit;
 use life::{Phase, Timers};
+use service::Service;
 
 /// A member of a group. See the [module](self).
 ///
@@ -77,6 +80,11 @@ pub struct Channel {
     sends: Sends,
     /// The interceptors; nearly always none.
     stack: Stack,
+    /// Domains that somebody must have to be one of us.
+    domains: Vec<Vec<u8>>,
+    service: Option<Service>,
+    /// Messages that are to be confirmed when all have them.
+    commits: Vec<Commit>,
     outputs: VecDeque<Output>,
     events: VecDeque<ChannelEvent>,
     /// Membership changes that the listener has not been told.
@@ -140,6 +148,9 @@ impl Channel {
             pool: ChunkPool::default(),
             sends: Sends::default(),
             stack,
+            domains: config.domains(),
+            service: config.service(),
+            commits: Vec::new(),
             outputs: VecDeque::new(),
             events: VecDeque::new(),
             news: VecDeque::new(),
@@ -234,6 +245,11 @@ impl Channel {
     /// The next event, until `None`.
     pub fn poll_event(&mut self) -> Option<ChannelEvent> {
         self.events.pop_front()
+    }
+
+    /// Whether somebody of this domain is none of us. `DomainFilterInterceptor`.
+    fn other_domain(&self, domain: &[u8]) -> bool {
+        self.domains.iter().any(|ours| ours != domain)
     }
 
     fn event(&mut self, event: ChannelEvent) {

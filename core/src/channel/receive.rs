@@ -323,7 +323,7 @@ impl Channel {
         message: &ChannelData<'_>,
         listener: &mut L,
     ) -> Result<Verdict, Refusal> {
-        if self.config.domain_filter && sender.member.domain != self.local.member.domain {
+        if self.other_domain(&sender.member.domain) {
             count(&mut self.stats.messages_other_domain);
             return Ok(Verdict::Processed);
         }
@@ -349,6 +349,11 @@ impl Channel {
         }
         if !self.stack.is_empty() {
             return self.climb(now, sender, message, listener);
+        }
+        if self.service.is_some()
+            && self.service_message(now, sender.index, message.options, message.message)
+        {
+            return Ok(Verdict::Processed);
         }
         count(&mut self.stats.messages_received);
         if !sender.index.is_some_and(|index| self.is_member(index)) {

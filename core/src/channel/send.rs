@@ -111,7 +111,8 @@ pub enum SendError {
     },
     /// Messages as datagrams to a member's UDP port (option 32) are not sent.
     Udp,
-    /// A message for the multicast group (option 64) needs multicast membership.
+    /// A message for the multicast group (option 64) needs multicast membership, and neither `OrderInterceptor` nor
+    /// `TwoPhaseCommitInterceptor`.
     NoMulticast,
 }
 
@@ -129,7 +130,7 @@ impl fmt::Display for SendError {
             }
             Self::Udp => f.write_str("option `udp` (32) is not supported; leave it out and the message goes by TCP"),
             Self::NoMulticast => {
-                f.write_str("option `multicast` (64) needs multicast membership; leave it out and the message goes by TCP")
+                f.write_str("option `multicast` (64) needs multicast membership without OrderInterceptor or TwoPhaseCommitInterceptor; leave it out and the message goes by TCP")
             }
         }
     }
@@ -206,6 +207,18 @@ impl Channel {
         if self.phase != Phase::Running {
             return Err(SendError::NotStarted);
         }
+        self.dispatch(now, to, options, lane, body)
+    }
+
+    /// Sends, whether or not others still may.
+    pub(super) fn dispatch(
+        &mut self,
+        now: Instant,
+        to: To<'_>,
+        options: SendOptions,
+        lane: Lane,
+        body: Body<'_>,
+    ) -> Result<UniqueId, SendError> {
         if !self.stack.is_empty() {
             return self.send_through_layers(now, to, options, lane, body);
         }

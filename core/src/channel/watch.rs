@@ -25,7 +25,7 @@ impl Channel {
             count(&mut self.stats.heartbeats_own);
             return;
         }
-        if self.config.domain_filter && block.domain != local.domain {
+        if self.other_domain(block.domain) {
             count(&mut self.stats.heartbeats_other_domain);
             return;
         }
@@ -180,7 +180,7 @@ impl Channel {
         let index = match self.find(member) {
             Some(index) => index,
             None => {
-                if self.config.domain_filter && member.domain != self.local.member.domain {
+                if self.other_domain(&member.domain) {
                     return None;
                 }
                 member.socket_addr()?;
@@ -238,7 +238,7 @@ impl Channel {
 
     /// The round of `TcpPingInterceptor(staticOnly)` above a `TcpFailureDetector`: a check of every static member.
     pub(super) fn ping_due(&mut self, now: Instant) {
-        let MembershipConfig::Static(fixed) = &self.config.membership else {
+        let Some(fixed) = self.config.membership.fixed() else {
             return;
         };
         self.timers.ping = Some(now + fixed.ping_interval);
@@ -251,6 +251,7 @@ impl Channel {
         for member in members {
             self.want_check(now, member, now);
         }
+        self.service_ping(now);
     }
 
     /// A static member says that it has started.
@@ -267,7 +268,7 @@ impl Channel {
 
     /// A static member says that it stops.
     pub(super) fn static_stopped(&mut self, now: Instant, member: Option<MemberIndex>) {
-        let MembershipConfig::Static(fixed) = &self.config.membership else {
+        let Some(fixed) = self.config.membership.fixed() else {
             return;
         };
         let until = now + fixed.ping_interval.saturating_mul(2);

@@ -2,25 +2,14 @@
 
 use alloc::vec::Vec;
 
-use super::message::{Flow, Inward, Up, add};
-
-/// Only members whose domain is this one are members, and only their messages are handed on. It is independent of the domain that this
-/// node announces.
+/// Only who has this domain is a member, and only such messages are handed on. It is independent of the domain that this
+/// node announces; set both.
 ///
-/// A channel does the same by itself for its own domain
-/// ([`ChannelConfig::domain_filter`](crate::channel::ChannelConfig::domain_filter)); this one names another.
+/// A channel without one does the same for its own domain
+/// ([`ChannelConfig::domain_filter`](crate::channel::ChannelConfig::domain_filter)). It works below all layers, wherever it
+/// stands; what is left out is counted in [`ChannelStats`](crate::channel::ChannelStats).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DomainFilterInterceptor {
     /// ISO-8859-1 bytes; default empty.
     pub domain: Vec<u8>,
-}
-
-impl DomainFilterInterceptor {
-    pub(crate) fn receive<'a>(&self, up: &mut Up<'_>, message: Inward<'a>) -> Flow<'a> {
-        if message.sender.domain == self.domain {
-            return Flow::Pass(message);
-        }
-        add(&mut up.stats.domain_filter.filtered, 1);
-        Flow::Stop
-    }
 }

@@ -172,7 +172,7 @@ impl Set {
     }
 
     fn is_of(&self, message: &Inward<'_>) -> bool {
-        self.unique_id == message.unique_id && self.sender == *message.sender
+        self.unique_id == message.unique_id.as_slice() && self.sender == *message.sender
     }
 }
 
@@ -261,7 +261,7 @@ impl Fragmentation {
                 self.sets.push(Set {
                     sender: message.sender.clone(),
                     from: message.from,
-                    unique_id: message.unique_id.to_vec(),
+                    unique_id: message.unique_id.as_slice().to_vec(),
                     options: message.options,
                     timestamp_ms: message.timestamp_ms,
                     since: up.now,

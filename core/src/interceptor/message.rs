@@ -1,5 +1,7 @@
 //! A message between two layers of a stack.
 
+use alloc::vec::Vec;
+
 use bytes::Bytes;
 
 use super::InterceptorStats;
@@ -27,6 +29,10 @@ pub(crate) struct Down<'a> {
     pub(crate) targets: &'a [MemberIndex],
     pub(crate) rng: &'a mut Rng,
     pub(crate) stats: &'a mut InterceptorStats,
+    /// The number of this layer.
+    pub(crate) layer: usize,
+    /// Messages that go on from below their layer when this one has been acknowledged by all.
+    pub(crate) later: &'a mut Vec<(usize, Outbound)>,
 }
 
 /// The bytes of a message on its way up: still in the receive buffer, or a layer's work.
@@ -71,7 +77,7 @@ pub(crate) struct Inward<'a> {
     pub(crate) sender: &'a Member,
     pub(crate) options: SendOptions,
     pub(crate) timestamp_ms: u64,
-    pub(crate) unique_id: &'a [u8],
+    pub(crate) unique_id: Body<'a>,
     pub(crate) body: Body<'a>,
 }
 
@@ -84,7 +90,7 @@ impl Inward<'_> {
             sender: self.sender.clone(),
             options: self.options,
             timestamp_ms: self.timestamp_ms,
-            unique_id: Bytes::copy_from_slice(self.unique_id),
+            unique_id: self.unique_id.into_bytes(),
             body: self.body.into_bytes(),
         }
     }
@@ -117,7 +123,7 @@ impl Kept {
             sender: &self.sender,
             options: self.options,
             timestamp_ms: self.timestamp_ms,
-            unique_id: &self.unique_id,
+            unique_id: Body::Owned(self.unique_id.clone()),
             body: Body::Owned(self.body.clone()),
         }
     }

@@ -27,6 +27,7 @@ pub(crate) mod stack;
 mod stats;
 mod text;
 mod throughput;
+mod two_phase_commit;
 
 use core::fmt;
 
@@ -42,11 +43,12 @@ pub use order::OrderInterceptor;
 pub(crate) use refusal::Cost;
 pub use refusal::Refusal;
 pub use stats::{
-    DomainFilterStats, EncryptStats, FragmentationStats, GzipStats, InterceptorStats, OrderStats,
-    ThroughputStats, TwoPhaseCommitStats,
+    EncryptStats, FragmentationStats, GzipStats, InterceptorStats, OrderStats, ThroughputStats,
+    TwoPhaseCommitStats,
 };
 pub use text::AttributeError;
 pub use throughput::ThroughputInterceptor;
+pub use two_phase_commit::{TwoPhaseCommitInterceptor, confirmation, confirmed};
 
 use crate::wire::SendOptions;
 
@@ -63,6 +65,8 @@ pub enum Interceptor {
     Fragmentation(FragmentationInterceptor),
     /// Hands messages on in the order of sending.
     Order(OrderInterceptor),
+    /// Hands messages on when their sender confirms them.
+    TwoPhaseCommit(TwoPhaseCommitInterceptor),
     /// Counts messages.
     Throughput(ThroughputInterceptor),
     /// Leaves out members of other domains.
@@ -79,6 +83,7 @@ impl Interceptor {
             Self::Gzip(_) => "GzipInterceptor",
             Self::Fragmentation(_) => "FragmentationInterceptor",
             Self::Order(_) => "OrderInterceptor",
+            Self::TwoPhaseCommit(_) => "TwoPhaseCommitInterceptor",
             Self::Throughput(_) => "ThroughputInterceptor",
             Self::DomainFilter(_) => "DomainFilterInterceptor",
         }
@@ -93,6 +98,7 @@ impl Interceptor {
             Self::Gzip(config) => config.validate(),
             Self::Fragmentation(config) => config.validate(),
             Self::Order(config) => config.validate(),
+            Self::TwoPhaseCommit(config) => config.validate(),
             Self::Throughput(config) => config.validate(),
             Self::DomainFilter(_) => Ok(()),
         }
@@ -115,6 +121,7 @@ from! {
     #[cfg(feature = "gzip")] GzipInterceptor => Gzip,
     FragmentationInterceptor => Fragmentation,
     OrderInterceptor => Order,
+    TwoPhaseCommitInterceptor => TwoPhaseCommit,
     ThroughputInterceptor => Throughput,
     DomainFilterInterceptor => DomainFilter,
 }
@@ -127,6 +134,8 @@ pub enum InterceptorError {
     Cipher(CipherError),
     /// The setting of this name is out of its range, which follows.
     OutOfRange(&'static str, &'static str),
+    /// There is more than one interceptor of this class.
+    Twice(&'static str),
     /// There are more layers than this.
     TooMany(usize),
 }
@@ -144,6 +153,7 @@ impl fmt::Display for InterceptorError {
             #[cfg(feature = "encrypt")]
             Self::Cipher(error) => error.fmt(f),
             Self::OutOfRange(name, wanted) => write!(f, "`{name}` must be {wanted}"),
+            Self::Twice(class) => write!(f, "a channel takes one {class} only"),
             Self::TooMany(max) => write!(f, "a channel takes at most {max} interceptors"),
         }
     }

@@ -239,7 +239,7 @@ impl Order {
         let key = number.wrapping_sub(queue.base).cast_unsigned();
         if let Some(other) = queue.waiting.get(&key) {
             // The same once more, after a lost connection, or a contradiction.
-            return match other.unique_id == message.unique_id {
+            return match other.unique_id == message.unique_id.as_slice() {
                 true => Ok(Flow::Stop),
                 false => Err(Refusal::OrderConflict),
             };

@@ -2,7 +2,6 @@
 
 use alloc::vec::Vec;
 
-use super::domain_filter::DomainFilterInterceptor;
 #[cfg(feature = "encrypt")]
 use super::encrypt::Encrypt;
 use super::fragmentation::Fragmentation;
@@ -11,6 +10,7 @@ use super::gzip::Gzip;
 use super::message::{Down, Flow, Inward, Outbound, Released, Up};
 use super::order::{self, Order};
 use super::throughput::Throughput;
+use super::two_phase_commit::TwoPhaseCommit;
 use super::{Interceptor, InterceptorError, InterceptorStats, Refusal};
 use crate::channel::{Limits, MemberIndex};
 use crate::time::Instant;
@@ -27,23 +27,27 @@ enum Layer {
     Gzip(Gzip),
     Fragmentation(Fragmentation),
     Order(Order),
+    TwoPhaseCommit(TwoPhaseCommit),
     Throughput(Throughput),
-    DomainFilter(DomainFilterInterceptor),
 }
 
 impl Layer {
-    fn new(config: &Interceptor, limits: &Limits) -> Result<Self, InterceptorError> {
+    /// `None` for what the channel does itself.
+    fn new(config: &Interceptor, limits: &Limits) -> Result<Option<Self>, InterceptorError> {
         config.validate()?;
-        Ok(match config {
+        Ok(Some(match config {
             #[cfg(feature = "encrypt")]
             Interceptor::Encrypt(config) => Self::Encrypt(Encrypt::new(config)?),
             #[cfg(feature = "gzip")]
             Interceptor::Gzip(config) => Self::Gzip(Gzip::new(*config)),
             Interceptor::Fragmentation(config) => Self::Fragmentation(Fragmentation::new(*config)),
             Interceptor::Order(config) => Self::Order(Order::new(*config, limits.queue_bytes_max)),
+            Interceptor::TwoPhaseCommit(config) => {
+                Self::TwoPhaseCommit(TwoPhaseCommit::new(*config))
+            }
             Interceptor::Throughput(config) => Self::Throughput(Throughput::new(*config)),
-            Interceptor::DomainFilter(config) => Self::DomainFilter(config.clone()),
-        })
+            Interceptor::DomainFilter(_) => return Ok(None),
+        }))
     }
 
     /// What becomes of messages on their way down.
@@ -71,12 +75,16 @@ impl Layer {
                     layer.send(down, message, batch);
                 }
             }
+            Self::TwoPhaseCommit(layer) => {
+                for message in core::mem::take(batch) {
+                    layer.send(down, message, batch);
+                }
+            }
             Self::Throughput(layer) => {
                 for message in batch {
                     layer.send(down, message);
                 }
             }
-            Self::DomainFilter(_) => {}
         }
     }
 
@@ -100,7 +108,11 @@ impl Layer {
                 }
             }
             Self::Order(_) => each(order::NUMBER),
-            Self::Throughput(_) | Self::DomainFilter(_) => size,
+            Self::TwoPhaseCommit(_) => Size {
+                messages: messages.saturating_mul(2),
+                ..each(TwoPhaseCommit::growth())
+            },
+            Self::Throughput(_) => size,
         }
     }
 
@@ -113,11 +125,11 @@ impl Layer {
             Self::Gzip(layer) => layer.receive(up, message),
             Self::Fragmentation(layer) => layer.receive(up, message),
             Self::Order(layer) => layer.receive(up, message),
+            Self::TwoPhaseCommit(layer) => layer.receive(up, message),
             Self::Throughput(layer) => {
                 layer.receive(up, &message);
                 Ok(Flow::Pass(message))
             }
-            Self::DomainFilter(layer) => Ok(layer.receive(up, message)),
         }
     }
 }
@@ -149,7 +161,14 @@ impl Stack {
         }
         let mut layers = Vec::with_capacity(configs.len());
         for (number, config) in configs.iter().enumerate() {
-            layers.push(Layer::new(config, limits).map_err(|error| (number, error))?);
+            let twice = configs
+                .iter()
+                .take(number)
+                .any(|other| matches!(other, Interceptor::TwoPhaseCommit(_)));
+            if twice && matches!(config, Interceptor::TwoPhaseCommit(_)) {
+                return Err((number, InterceptorError::Twice(config.class_name())));
+            }
+            layers.extend(Layer::new(config, limits).map_err(|error| (number, error))?);
         }
         Ok(Self {
             layers,
@@ -178,11 +197,18 @@ impl Stack {
         false
     }
 
-    /// Whether what is sent differs by destination.
+    /// Whether what is sent differs by destination, or waits for answers.
     pub(crate) fn is_per_destination(&self) -> bool {
         self.layers
             .iter()
-            .any(|layer| matches!(layer, Layer::Order(_)))
+            .any(|layer| matches!(layer, Layer::Order(_) | Layer::TwoPhaseCommit(_)))
+    }
+
+    /// Whether a message is followed by one that must not overtake it.
+    pub(crate) fn confirms(&self) -> bool {
+        self.layers
+            .iter()
+            .any(|layer| matches!(layer, Layer::TwoPhaseCommit(_)))
     }
 
     /// Begins anew.
@@ -196,6 +222,7 @@ impl Stack {
                 Layer::Encrypt(layer) => layer.start(unix_ms),
                 Layer::Fragmentation(layer) => layer.start(),
                 Layer::Order(layer) => layer.start(),
+                Layer::TwoPhaseCommit(layer) => layer.start(),
                 _ => {}
             }
         }
@@ -212,9 +239,10 @@ impl Stack {
             .fold(size, |size, layer| layer.grown(size))
     }
 
-    /// Sends `batch` down.
-    pub(crate) fn send(&mut self, down: &mut Down<'_>, batch: &mut Vec<Outbound>) {
-        for layer in &mut self.layers {
+    /// Sends `batch` down through the layers from number `from` on.
+    pub(crate) fn send(&mut self, down: &mut Down<'_>, from: usize, batch: &mut Vec<Outbound>) {
+        for (number, layer) in self.layers.iter_mut().enumerate().skip(from) {
+            down.layer = number;
             layer.send(down, batch);
         }
     }
@@ -263,6 +291,7 @@ impl Stack {
         let timeout = |layer: &Layer| match layer {
             Layer::Fragmentation(layer) => layer.poll_timeout(),
             Layer::Order(layer) => layer.poll_timeout(),
+            Layer::TwoPhaseCommit(layer) => layer.poll_timeout(),
             _ => None,
         };
         self.layers.iter().filter_map(timeout).min()
@@ -277,6 +306,7 @@ impl Stack {
             match layer {
                 Layer::Fragmentation(layer) => layer.expire(up.now, up.stats),
                 Layer::Order(layer) => layer.expire(&mut up),
+                Layer::TwoPhaseCommit(layer) => layer.expire(up.now, up.stats),
                 _ => {}
             }
         }
@@ -291,6 +321,7 @@ impl Stack {
             match layer {
                 Layer::Fragmentation(layer) => layer.member_gone(member, up.stats),
                 Layer::Order(layer) => layer.member_gone(member, &mut up),
+                Layer::TwoPhaseCommit(layer) => layer.member_gone(member, up.stats),
                 _ => {}
             }
         }

@@ -14,8 +14,6 @@ pub struct InterceptorStats {
     pub order: OrderStats,
     /// `ThroughputInterceptor`.
     pub throughput: ThroughputStats,
-    /// `DomainFilterInterceptor`.
-    pub domain_filter: DomainFilterStats,
     /// `TwoPhaseCommitInterceptor`.
     pub two_phase_commit: TwoPhaseCommitStats,
     /// Messages that an interceptor refused, whatever the reason: the sum of what the others count as such.
@@ -113,13 +111,6 @@ pub struct ThroughputStats {
     pub messages_received: u64,
     /// Their bytes.
     pub bytes_received: u64,
-}
-
-/// What `DomainFilterInterceptor` counts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct DomainFilterStats {
-    /// Messages left out because their sender is of another domain.
-    pub filtered: u64,
 }
 
 /// What `TwoPhaseCommitInterceptor` counts.

@@ -11,7 +11,7 @@ use super::EncryptInterceptor;
 use super::GzipInterceptor;
 use super::{
     DomainFilterInterceptor, FragmentationInterceptor, Interceptor, OrderInterceptor,
-    ThroughputInterceptor,
+    ThroughputInterceptor, TwoPhaseCommitInterceptor,
 };
 use crate::wire::braces;
 
@@ -26,6 +26,7 @@ const CLASSES: &[&str] = &[
     "GzipInterceptor",
     "FragmentationInterceptor",
     "OrderInterceptor",
+    "TwoPhaseCommitInterceptor",
     "ThroughputInterceptor",
     "DomainFilterInterceptor",
 ];
@@ -104,6 +105,7 @@ fn attributes(class: &str) -> &'static [&'static str] {
         ],
         "FragmentationInterceptor" => &["expire", "maxSize", "optionFlag"],
         "OrderInterceptor" => &["expire", "forwardExpired", "maxQueue", "optionFlag"],
+        "TwoPhaseCommitInterceptor" => &["deepclone", "expire", "optionFlag"],
         "ThroughputInterceptor" => &["interval", "optionFlag"],
         "DomainFilterInterceptor" => &["domain", "logInterval", "optionFlag"],
         _ => &[],
@@ -124,6 +126,7 @@ impl Interceptor {
             "GzipInterceptor" => GzipInterceptor::default().into(),
             "FragmentationInterceptor" => FragmentationInterceptor::default().into(),
             "OrderInterceptor" => OrderInterceptor::default().into(),
+            "TwoPhaseCommitInterceptor" => TwoPhaseCommitInterceptor::default().into(),
             "ThroughputInterceptor" => ThroughputInterceptor::default().into(),
             "DomainFilterInterceptor" => DomainFilterInterceptor::default().into(),
             _ => return Err(AttributeError::UnknownClass(class.to_string())),
@@ -171,6 +174,8 @@ impl Interceptor {
             (Self::Order(config), "expire") => config.expire = reader.millis()?,
             (Self::Order(config), "maxQueue") => config.max_queue = reader.number()?,
             (Self::Order(config), "forwardExpired") => config.forward_expired = reader.bool()?,
+            (Self::TwoPhaseCommit(config), "optionFlag") => config.option_flag = reader.flag()?,
+            (Self::TwoPhaseCommit(config), "expire") => config.expire = reader.millis()?,
             (Self::Throughput(config), "interval") => config.interval = reader.number()?,
             (Self::DomainFilter(config), "domain") => config.domain = reader.bytes()?,
             // Without an effect here.
@@ -257,7 +262,7 @@ mod tests {
             );
             for attribute in attributes(class) {
                 let value = match *attribute {
-                    "forwardExpired" | "statsEnabled" => "true",
+                    "forwardExpired" | "statsEnabled" | "deepclone" => "true",
                     _ => "128",
                 };
                 interceptor.set_attribute(attribute, value).unwrap();

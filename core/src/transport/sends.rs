@@ -25,6 +25,8 @@ struct Entry {
     /// Frames that have neither been answered nor failed.
     open: usize,
     faulty: Vec<(MemberIndex, FaultCause)>,
+    /// Whether something follows when all have it.
+    watched: bool,
 }
 
 /// Acknowledged messages under way.
@@ -32,6 +34,8 @@ struct Entry {
 pub(crate) struct Sends {
     entries: Vec<Entry>,
     free: Vec<u32>,
+    /// Watched messages whose frames are settled, and whether all have them.
+    pub(crate) watched: Vec<(UniqueId, bool)>,
 }
 
 impl Sends {
@@ -41,6 +45,7 @@ impl Sends {
             id,
             open: frames,
             faulty: Vec::new(),
+            watched: false,
         };
         if let Some(key) = self.free.pop()
             && let Some(place) = self.entries.get_mut(key as usize)
@@ -51,6 +56,20 @@ impl Sends {
         let key = self.entries.len() as u32;
         self.entries.push(entry);
         SendKey(key)
+    }
+
+    /// Something follows this message when all have it; only then is its outcome told.
+    pub(crate) fn watch(&mut self, key: SendKey) {
+        if let Some(entry) = self.entries.get_mut(key.0 as usize) {
+            entry.watched = true;
+        }
+    }
+
+    /// These destinations have failed already.
+    pub(crate) fn add_faults(&mut self, key: SendKey, faulty: &[(MemberIndex, FaultCause)]) {
+        if let Some(entry) = self.entries.get_mut(key.0 as usize) {
+            entry.faulty.extend_from_slice(faulty);
+        }
     }
 
     /// One frame is settled; the outcome once all are.
@@ -71,6 +90,12 @@ impl Sends {
             return None;
         }
         self.free.push(key.0);
+        if entry.watched {
+            self.watched.push((entry.id, entry.faulty.is_empty()));
+            if entry.faulty.is_empty() {
+                return None;
+            }
+        }
         Some((entry.id, mem::take(&mut entry.faulty)))
     }
 

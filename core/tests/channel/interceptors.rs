@@ -9,6 +9,7 @@ use folkmoot_core::channel::{
 use folkmoot_core::interceptor::{
     DomainFilterInterceptor, EncryptInterceptor, Fragment, FragmentationInterceptor, GzipCodec,
     GzipInterceptor, Interceptor, MessageCipher, OrderInterceptor, Refusal, ThroughputInterceptor,
+    TwoPhaseCommitInterceptor, confirmation,
 };
 use folkmoot_core::wire::{ACK_FRAME, FAIL_ACK_FRAME, Member, MessageHeader, UniqueId, frame};
 use proptest::prelude::*;
@@ -57,6 +58,13 @@ fn stacks() -> Vec<Vec<Interceptor>> {
         vec![encrypt_des()],
         vec![fragmentation(1000)],
         vec![order.clone()],
+        vec![TwoPhaseCommitInterceptor::default().into()],
+        vec![
+            order.clone(),
+            TwoPhaseCommitInterceptor::default().into(),
+            fragmentation(500),
+            gzip.clone(),
+        ],
         vec![
             ThroughputInterceptor::default().into(),
             DomainFilterInterceptor::default().into(),
@@ -636,4 +644,55 @@ proptest! {
         net.settle();
         prop_assert_eq!(net.messages(1), [body]);
     }
+}
+
+#[test]
+fn a_message_that_one_did_not_take_is_confirmed_to_nobody() {
+    let mut net = Net::new();
+    for port in 4000..4003 {
+        let mut config = ChannelConfig::new(at(port));
+        config.interceptors = vec![TwoPhaseCommitInterceptor::default().into()];
+        net.add(config);
+    }
+    net.run(Duration::from_secs(2));
+    net.events(0);
+    net.nodes[2].paused = true;
+    let now = net.now;
+    let lost = net.nodes[0]
+        .channel
+        .send(now, To::All, options(6), Lane::Any, b"lost")
+        .unwrap();
+    net.run(Duration::from_secs(10));
+    let sent = net.events(0);
+    let failed = |event: &ChannelEvent| matches!(event, ChannelEvent::Sent { id, faulty } if *id == lost && faulty.len() == 1);
+    assert!(sent.iter().any(failed), "{sent:?}");
+    assert_eq!(net.messages(1), [b""; 0]);
+    let stats = net.nodes[0].channel.stats().interceptors.two_phase_commit;
+    assert_eq!((stats.confirmations_sent, stats.not_confirmed), (0, 1));
+    net.run(Duration::from_secs(60));
+    let stats = net.nodes[1].channel.stats().interceptors.two_phase_commit;
+    assert_eq!((stats.expired, stats.committed), (1, 0));
+}
+
+#[test]
+fn unconfirmed_messages_are_bounded_and_belong_to_their_sender() {
+    let layer = TwoPhaseCommitInterceptor {
+        messages_max: 2,
+        ..TwoPhaseCommitInterceptor::default()
+    };
+    let (mut net, raw) = against(vec![layer.into()]);
+    for id in 1..4 {
+        net.write(raw, &message(6, id, b"x"));
+    }
+    let answers = [&ACK_FRAME[..], &ACK_FRAME, &FAIL_ACK_FRAME].concat();
+    assert_eq!(net.take(raw), answers);
+    let mut first = [7; 16];
+    first[..4].copy_from_slice(&1u32.to_be_bytes());
+    for _ in 0..2 {
+        net.write(raw, &message(6, 9, &confirmation(&UniqueId(first))));
+        assert_eq!(net.take(raw), ACK_FRAME);
+    }
+    assert_eq!(net.messages(0), [b"x"]);
+    let stats = net.nodes[0].channel.stats().interceptors.two_phase_commit;
+    assert_eq!((stats.committed, stats.unknown, stats.no_room), (1, 1, 1));
 }

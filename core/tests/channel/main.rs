@@ -11,3 +11,4 @@ mod members;
 mod net;
 mod retries;
 mod rpc;
+mod service;

@@ -20,8 +20,6 @@ pub(crate) enum Outcome {
     Checked,
     /// The part that this crate implements was compared; the rest is named here.
     Partly(&'static str),
-    /// Nothing was compared: this crate has no such layer.
-    NotHere(&'static str),
 }
 
 /// `Err` says what differs.
@@ -74,7 +72,7 @@ pub(crate) fn run(folder: Folder, files: &[File]) {
         let stem = file.file_stem().unwrap().to_string_lossy().into_owned();
         let vectors = vector::load(file);
         assert!(!vectors.is_empty(), "{} holds no vector", file.display());
-        let (mut whole, mut partly, mut not_here) = (0, BTreeMap::new(), BTreeMap::new());
+        let (mut whole, mut partly) = (0, BTreeMap::new());
         for vector in &vectors {
             let outcome = kind_of(files, &stem, &vector.name)
                 .ok_or_else(|| "no check is known for vectors of this kind".to_owned())
@@ -82,7 +80,6 @@ pub(crate) fn run(folder: Folder, files: &[File]) {
             match outcome {
                 Ok(Outcome::Checked) => whole += 1,
                 Ok(Outcome::Partly(rest)) => *partly.entry(rest).or_insert(0) += 1,
-                Ok(Outcome::NotHere(layer)) => *not_here.entry(layer).or_insert(0) += 1,
                 Err(difference) => {
                     failures.push(format!("{stem}.json: {}: {difference}", vector.name))
                 }
@@ -97,9 +94,6 @@ pub(crate) fn run(folder: Folder, files: &[File]) {
         .unwrap();
         for (rest, count) in partly {
             write!(report, ", {count} but for {rest}").unwrap();
-        }
-        for (layer, count) in not_here {
-            write!(report, ", {count} are of {layer}, which is not here").unwrap();
         }
         report.push('\n');
     }

@@ -40,6 +40,8 @@ pub(crate) enum Membership {
     },
     /// `StaticMembershipInterceptor` with `TcpPingInterceptor`.
     Static(Vec<(SocketAddr, UniqueId)>),
+    /// `StaticMembershipService`.
+    StaticService(Vec<(SocketAddr, UniqueId)>),
     /// Nobody: `PROBE_MANAGER=none`.
     Alone,
 }
@@ -224,7 +226,12 @@ fn membership(env: &Reader<'_>) -> Result<Membership, BadVariable> {
             })
         }
         Some("static") => Ok(Membership::Static(static_members(env)?)),
-        Some(other) => Err(bad("PROBE_MEMBERSHIP", other.to_owned(), "mcast or static")),
+        Some("static-svc") => Ok(Membership::StaticService(static_members(env)?)),
+        Some(other) => Err(bad(
+            "PROBE_MEMBERSHIP",
+            other.to_owned(),
+            "mcast, static or static-svc",
+        )),
     }
 }
 

@@ -17,11 +17,12 @@ mod session;
 mod text;
 mod values;
 
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use axum::serve::ListenerExt as _;
-use folkmoot::{Cluster, DeltaManager, DeltaManagerConfig, SessionLayer, StaticMember};
+use folkmoot::{Cluster, DeltaManager, DeltaManagerConfig, SessionLayer, StaticMember, UniqueId};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -171,11 +172,8 @@ fn start(env: &Environment) -> Result<Cluster, Failure> {
                 None => builder,
             }
         }
-        Membership::Static(members) => builder.static_members(
-            members
-                .iter()
-                .map(|(address, id)| StaticMember::new(*address, *id)),
-        ),
+        Membership::Static(members) => builder.static_members(fixed(members)),
+        Membership::StaticService(members) => builder.static_membership_service(fixed(members)),
         Membership::Alone => builder.no_membership(),
     };
     for interceptor in &env.interceptors {
@@ -191,6 +189,11 @@ fn start(env: &Environment) -> Result<Cluster, Failure> {
     builder
         .start()
         .map_err(|error| Failure::Environment(format!("{}: {error}", culprit(&error))))
+}
+
+fn fixed(members: &[(SocketAddr, UniqueId)]) -> impl Iterator<Item = StaticMember> {
+    let member = |(address, id): &(SocketAddr, UniqueId)| StaticMember::new(*address, *id);
+    members.iter().map(member)
 }
 
 /// The variables that an error is about.

@@ -53,6 +53,8 @@ fn interceptors(cluster: &Cluster) -> Value {
         "reassembled": stats.fragmentation.reassembled,
         "numbered": stats.order.numbered,
         "inOrder": stats.order.in_order,
+        "committed": stats.two_phase_commit.committed,
+        "confirmed": stats.two_phase_commit.confirmations_sent,
         "refused": stats.refused,
     })
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use folkmoot_core::channel::{
     Channel, ChannelConfig, ChannelEngine, ChannelListener, Inbound, Lane, MembershipConfig,
-    MulticastConfig, StaticConfig, StaticMember, To, UniqueId, Verdict,
+    MulticastConfig, StaticConfig, StaticMember, StaticServiceConfig, To, UniqueId, Verdict,
 };
 use folkmoot_core::channel::{ChannelEvent, SendOptions};
 use folkmoot_core::rng::Seed;
@@ -21,6 +21,7 @@ use crate::support::wait::{SOON, until};
 scenarios! {
     fn multicast_member_takes_and_sends_messages(name) { takes_and_sends(name, Membership::Multicast); }
     fn static_member_takes_and_sends_messages(name) { takes_and_sends(name, Membership::Static); }
+    fn member_of_a_service_takes_and_sends_messages(name) { takes_and_sends(name, Membership::StaticService); }
     fn a_fast_restart_leaves_no_ghost_with_the_old_id_at_hand(name) { restarts(name); }
     fn control_without_the_old_id_a_ghost_stays(name) { ghost(name); }
 }
@@ -162,14 +163,22 @@ impl Node {
                     ..MulticastSocket::default()
                 });
             }
-            Membership::Static => {
+            Membership::Static | Membership::StaticService => {
                 config.unique_id = Some(static_id(2));
                 let tomcat = StaticMember::new(([127, 0, 0, 11], 4000).into(), static_id(1));
                 let fixed = StaticConfig {
                     members: vec![tomcat],
                     ..StaticConfig::default()
                 };
-                config.membership = MembershipConfig::Static(fixed);
+                config.membership = match membership {
+                    Membership::StaticService => {
+                        MembershipConfig::StaticService(StaticServiceConfig {
+                            fixed,
+                            ..StaticServiceConfig::default()
+                        })
+                    }
+                    _ => MembershipConfig::Static(fixed),
+                };
             }
         }
         let bound = bind(sockets).expect("the sockets");

@@ -30,6 +30,9 @@ scenarios! {
     fn in_order(name) {
         share(name, &[Rust, Tomcat], 8, "OrderInterceptor".to_owned(), &["numbered", "inOrder"]);
     }
+    fn in_two_phases(name) {
+        share(name, &[Tomcat, Rust], 6, "TwoPhaseCommitInterceptor".to_owned(), &["committed", "confirmed"]);
+    }
     // Order at the bottom: above the others Tomcat damages what the second of two destinations gets.
     fn all_of_them_among_three(name) {
         let layers = format!(

@@ -18,5 +18,6 @@ mod joining;
 mod lifecycle;
 mod nine_steps;
 mod restarts;
+mod static_service;
 mod transfer;
 mod values;

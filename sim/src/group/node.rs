@@ -38,7 +38,12 @@ pub(crate) struct App {
     /// How often members came and went.
     pub(crate) announcements: u64,
     broken: Option<(&'static str, String)>,
+    /// Parcels in the order in which they came, the newest of them.
+    taken: VecDeque<Parcel>,
 }
+
+/// How many parcels' order is remembered.
+const TAKEN_MAX: usize = 1024;
 
 impl App {
     fn broke(&mut self, result: Result<(), (&'static str, String)>) {
@@ -57,6 +62,10 @@ impl ChannelListener for App {
         };
         let fails = self.temper.fail_next > 0 || self.rng.chance(self.temper.fail);
         self.temper.fail_next = self.temper.fail_next.saturating_sub(1);
+        if self.taken.len() >= TAKEN_MAX {
+            self.taken.pop_front();
+        }
+        self.taken.push_back(parcel);
         let result = self.ledger.borrow_mut().received(self.life, parcel, !fails);
         self.broke(result);
         if fails {
@@ -128,6 +137,7 @@ impl GroupNode {
             view: BTreeMap::new(),
             announcements: 0,
             broken: None,
+            taken: VecDeque::new(),
         };
         Self {
             engine: ChannelEngine::new(channel, app),
@@ -154,6 +164,11 @@ impl GroupNode {
     /// How the application takes its messages.
     pub const fn temper_mut(&mut self) -> &mut Temper {
         &mut self.engine.listener.temper
+    }
+
+    /// Parcels in the order in which they were handed to the application, up to the 1024 newest.
+    pub fn taken(&self) -> impl Iterator<Item = &Parcel> {
+        self.engine.listener.taken.iter()
     }
 
     /// How often members were announced as there or gone.

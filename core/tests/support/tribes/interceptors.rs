@@ -7,7 +7,7 @@ use folkmoot_core::channel::{Lane, MemberIndex, To};
 use folkmoot_core::engine::Input;
 use folkmoot_core::interceptor::{
     EncryptInterceptor, FragmentationInterceptor, GzipCodec, GzipInterceptor, Interceptor,
-    MessageCipher, OrderInterceptor,
+    MessageCipher, OrderInterceptor, TwoPhaseCommitInterceptor, confirmation, confirmed,
 };
 use folkmoot_core::wire::frame::{self, Deframed, deframe};
 use folkmoot_core::wire::{
@@ -471,7 +471,56 @@ fn receive(node: &mut Node, options: SendOptions, messages: &[(u8, &[u8])]) -> V
     received.map(|got| got.message).collect()
 }
 
-/// A layer that this crate does not have: nothing of it is compared.
-pub(crate) fn two_phase_commit(_: &Vector) -> Checked {
-    Ok(Outcome::NotHere("TwoPhaseCommitInterceptor"))
+/// What is sent, in which order, and when the other end hands it on.
+pub(crate) fn two_phase_commit(vector: &Vector) -> Checked {
+    let layer: Interceptor = TwoPhaseCommitInterceptor::default().into();
+    let sent = |options: u32| {
+        Sender::new(vec![layer.clone()], 1).send(0, SendOptions::from_bits(options), b"2pc")
+    };
+    if vector.name.starts_with("2pc-original") {
+        let plain = vector.hex("plain")?;
+        let mut sender = Sender::new(vec![layer], 1);
+        let sent = sender.send(0, SendOptions::NONE, &plain);
+        vector.same_bytes(&sent.first().ok_or("nothing sent")?.message)?;
+        return OK;
+    }
+    let original: [u8; 16] = vector
+        .hex("original_uniqueId")?
+        .try_into()
+        .map_err(|_| "not 16 bytes")?;
+    let original = UniqueId(original);
+    vector.same_bytes(&confirmation(&original))?;
+    same("confirmed", confirmed(vector.whole()?), Some(original))?;
+    for options in [1, vector.int("options")? as u32] {
+        let sent = sent(options);
+        let [message, confirmation] = &sent[..] else {
+            return Err(format!("{} messages instead of two", sent.len()));
+        };
+        let of = confirmed(&confirmation.message).map(|id| id.0.to_vec());
+        same("confirms", of, Some(message.id.clone()))?;
+        let differ = message.id != confirmation.id;
+        same(
+            "ids differ",
+            differ,
+            vector.flag("confirm_uniqueId_differs")?,
+        )?;
+        // Without an ACK asked for, one is added where a lane keeps the order of the two.
+        same("options", confirmation.options, message.options)?;
+        let wanted = SendOptions::from_bits(options);
+        same("contain", confirmation.options.contains(wanted), true)?;
+        if wanted.contains(SendOptions::USE_ACK) {
+            same("options", confirmation.options, wanted)?;
+        }
+    }
+    let mut receiver = receiver(vec![layer], 1_700_000_000_000);
+    let confirmation = confirmation(&UniqueId([1; 16]));
+    for (id, message, wanted) in [
+        (1, &b"message"[..], &b""[..]),
+        (2, &confirmation[..], b"message"),
+        (3, &confirmation[..], b""),
+    ] {
+        let got = receive(&mut receiver, SendOptions::NONE, &[(id, message)]);
+        same_bytes("handed on", &got.concat(), wanted)?;
+    }
+    OK
 }

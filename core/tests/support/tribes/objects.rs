@@ -9,6 +9,7 @@ use folkmoot_core::java::{
     Boxed, ClassDescriptor, CustomData, FieldDescriptor, FieldValue, Graph, JavaBytes, JavaString,
     Limits, NodeId, Part, Slot,
 };
+use folkmoot_core::membership::MemberMessage;
 use folkmoot_core::wire::{MemberBlock, UniqueId};
 
 use super::{OK, members};
@@ -21,8 +22,6 @@ const MEMBER_UID: u64 = 0x8476_f37b_3295_3667;
 const STATIC_MEMBER: &str = "org.apache.catalina.tribes.membership.StaticMember";
 const STATIC_MEMBER_UID: u64 = 0xa326_0388_7eb6_b8a1;
 const MAP_MESSAGE: &str = "org.apache.catalina.tribes.tipis.AbstractReplicatedMap$MapMessage";
-const MEMBER_MESSAGE: &str =
-    "org.apache.catalina.tribes.membership.StaticMembershipProvider$MemberMessage";
 
 /// Both flags of an `Externalizable` class.
 const EXTERNALIZABLE: u8 = 0x0c;
@@ -230,27 +229,13 @@ pub(crate) fn member_message(vector: &Vector) -> Checked {
     same_bytes("membershipId", &id, &vector.hex("membershipId")?)?;
     same("member_port", port(&block)?, vector.int("member_port")?)?;
 
-    let mut built = Graph::new();
-    let class = built.add_class(&serializable(
-        MEMBER_MESSAGE,
-        &[
-            ("msgtype", "I"),
-            ("member", "Lorg/apache/catalina/tribes/Member;"),
-            ("membershipId", "[B"),
-        ],
-    ));
-    let class_of_member = graph.class_name(member).to_string_lossy().into_owned();
-    let member = build_member(&mut built, &class_of_member, &block);
-    let id = build_bytes(&mut built, Some(&id));
-    let number = (vector.int("msgtype")? as i32).to_be_bytes();
-    let parts = [
-        Part::Primitives(&number),
-        Part::Value(Some(member)),
-        Part::Value(id),
-    ];
-    let message = built.add_object(class, &parts);
-    built.push(Some(message));
-    vector.same_bytes(&built.encode())?;
+    let message = MemberMessage::read(vector.whole()?).ok_or("not read")?;
+    same(
+        "port",
+        i64::from(message.member.port),
+        vector.int("member_port")?,
+    )?;
+    vector.same_bytes(message.encode().as_bytes())?;
     OK
 }
 

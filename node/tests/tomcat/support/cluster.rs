@@ -16,6 +16,8 @@ pub(crate) enum Membership {
     Multicast,
     /// `StaticMembershipInterceptor` with `TcpPingInterceptor`.
     Static,
+    /// `StaticMembershipService`.
+    StaticService,
 }
 
 /// The settings that all nodes of a cluster share.
@@ -177,6 +179,11 @@ fn node_of(node: usize, kind: Kind, nodes: usize, setup: &Setup, directory: &Pat
         }
         Membership::Static => {
             set("PROBE_MEMBERSHIP", "static");
+            set("PROBE_UNIQUE_ID", &unique_id(node));
+            set("PROBE_STATIC_MEMBERS", &others.join(","));
+        }
+        Membership::StaticService => {
+            set("PROBE_MEMBERSHIP", "static-svc");
             set("PROBE_UNIQUE_ID", &unique_id(node));
             set("PROBE_STATIC_MEMBERS", &others.join(","));
         }
