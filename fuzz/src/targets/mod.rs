@@ -23,6 +23,7 @@ pub const TARGETS: &[Target] = &[
     ("delta_session", session::delta_session),
     ("session_state", session::session_state),
     ("new_session_id", session::new_session_id),
+    ("reconcile", session::reconcile),
     ("gzip", interceptor::gzip),
     ("encrypted", interceptor::encrypted),
     ("fragment", interceptor::fragment),

@@ -2,8 +2,8 @@
 
 use folkmoot_core::java::{Graph, JavaBytes, JavaString, Limits, ObjectInput, ObjectOutput};
 use folkmoot_core::session::{
-    DeltaRequest, SessionMessage, SessionRecord, StateReader, begin_state, read_new_session_id,
-    write_new_session_id,
+    DeltaRequest, ReconcileMessage, SessionMessage, SessionRecord, StateReader, begin_state,
+    read_new_session_id, write_new_session_id,
 };
 
 use super::java::LIMITS;
@@ -25,6 +25,17 @@ pub fn session_message(input: &[u8]) {
         session_state(payload);
         new_session_id(payload);
     }
+}
+
+/// What our own nodes tell each other to make their sessions equal.
+pub fn reconcile(input: &[u8]) {
+    let Ok(message) = ReconcileMessage::read(input, &LIMITS) else {
+        return;
+    };
+    assert!(ReconcileMessage::is_one(input));
+    let mut again = Vec::new();
+    message.write(&mut again);
+    assert_eq!(again, input, "there is one way to say a thing");
 }
 
 /// The payload of a delta.

@@ -31,6 +31,13 @@ pub(crate) fn state(
     let stats = manager.stats();
     fields.insert("received".into(), counters(&stats.received));
     fields.insert("sent".into(), counters(&stats.sent));
+    // What no Tomcat has: comparisons with other nodes of our own.
+    let reconciled = json!({
+        "conflicts": stats.conflicts,
+        "sessions": stats.reconciled_sessions,
+        "endings": stats.reconciled_endings,
+    });
+    fields.insert("reconciled".into(), reconciled);
     fields.insert("interceptors".into(), interceptors(cluster));
     Ok(fields)
 }

@@ -17,6 +17,7 @@ mod interceptors;
 mod joining;
 mod lifecycle;
 mod nine_steps;
+mod partition;
 mod restarts;
 mod static_service;
 mod transfer;

@@ -310,15 +310,6 @@ impl Front {
                 continue;
             }
             let (_, node, boot, id) = self.open.swap_remove(at);
-            // The session may have another id by now: the request follows it.
-            let id = match self
-                .shoppers
-                .iter()
-                .find(|shopper| shopper.id.base() == id.base())
-            {
-                Some(shopper) => shopper.id.clone(),
-                None => id,
-            };
             if world.boots(node) == boot {
                 let sent = world.with(node, |node, now| {
                     let context = node.context();

@@ -87,6 +87,7 @@ impl Mode for SessionMode {
         if !ours {
             config.channel = |channel: &mut ChannelConfig| channel.sender.pipelining = false;
         }
+        config.late = *rng.pick(&[0, 0, 3]);
         // What comparisons would put right has to be right without them, too.
         let ours = if rng.chance(200_000) {
             config.manager.reconcile_interval = Duration::ZERO;

@@ -34,6 +34,8 @@ pub struct SessionNode {
     broken: Option<(&'static str, String)>,
     queue_max: usize,
     stopping: bool,
+    /// When the application is deployed, if it is not yet.
+    late: Option<(Instant, DeltaManagerConfig)>,
 }
 
 impl SessionNode {
@@ -68,6 +70,26 @@ impl SessionNode {
             broken: None,
             queue_max,
             stopping: false,
+            late: None,
+        }
+    }
+
+    /// The application is deployed only at `at`: until then the node is a member without it.
+    ///
+    /// # Panics
+    /// If the node has no application.
+    #[must_use]
+    pub fn without_application_until(mut self, now: Instant, at: Instant) -> Self {
+        let manager = self.cluster.manager(self.context).expect("an application");
+        self.late = Some((at, manager.config().clone()));
+        self.cluster.unregister_manager(now, self.context);
+        self
+    }
+
+    fn deploy(&mut self, now: Instant) {
+        if let Some((_, config)) = self.late.take_if(|(at, _)| *at <= now && !self.stopping) {
+            let registered = self.cluster.register_manager(now, "/shop", config);
+            self.context = registered.expect("it was registered before");
         }
     }
 
@@ -281,6 +303,7 @@ pub fn value_text(value: &JavaBytes) -> String {
 impl Engine for SessionNode {
     fn handle(&mut self, now: Instant, input: Input<'_>) {
         self.cluster.handle(now, input);
+        self.deploy(now);
     }
 
     fn accept(&mut self, now: Instant, from: SocketAddr) -> Option<ConnId> {
@@ -292,7 +315,9 @@ impl Engine for SessionNode {
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
-        self.cluster.poll_timeout()
+        let late = self.late.iter().filter(|_| !self.stopping);
+        let late = late.map(|(at, _)| *at);
+        self.cluster.poll_timeout().into_iter().chain(late).min()
     }
 
     fn transmit<'a>(&'a self, conn: ConnId, out: &mut Gather<'a>) {

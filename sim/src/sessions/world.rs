@@ -24,6 +24,8 @@ pub struct SessionConfig {
     pub manager: DeltaManagerConfig,
     /// Changes each channel's configuration.
     pub channel: fn(&mut ChannelConfig),
+    /// Of every so many lives of nodes one gets its application late; 0 for none.
+    pub late: u8,
 }
 
 impl SessionConfig {
@@ -34,6 +36,7 @@ impl SessionConfig {
             background: ClusterConfig::default().background_processor_delay,
             manager: DeltaManagerConfig::default(),
             channel: |_| {},
+            late: 0,
         }
     }
 }
@@ -85,7 +88,13 @@ impl SessionWorld {
             };
             let mut manager = config.manager.clone();
             manager.jvm_route = Some(boot.node.to_string());
-            SessionNode::new(boot, channel, cluster, manager)
+            let node = SessionNode::new(boot, channel, cluster, manager);
+            let [chance, delay, ..] = boot.seed;
+            if config.late == 0 || chance % config.late != 0 {
+                return node;
+            }
+            let at = boot.now + Duration::from_millis(u64::from(delay) * 16);
+            node.without_application_until(boot.now, at)
         };
         Self(World::new(seed, network, factory))
     }

@@ -39,6 +39,26 @@ fn enter() -> io::Result<()> {
     Ok(())
 }
 
+/// From now on nothing that comes from or goes to this TCP port arrives, within the namespace that the calling thread is in.
+pub(crate) fn cut(port: u16) {
+    for direction in ["--dport", "--sport"] {
+        iptables(&format!("-A INPUT -p tcp {direction} {port} -j DROP"));
+    }
+}
+
+/// Everything arrives again.
+pub(crate) fn heal() {
+    iptables("-F INPUT");
+}
+
+fn iptables(words: &str) {
+    let run = Command::new("iptables").args(words.split(' ')).output();
+    let output =
+        run.unwrap_or_else(|error| panic!("missing: `iptables`, package iptables ({error})"));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "iptables {words}: {said}");
+}
+
 fn ip(words: &str) {
     let run = Command::new("ip").args(words.split(' ')).output();
     let output = run.unwrap_or_else(|error| panic!("missing: `ip`, package iproute2 ({error})"));
