@@ -280,7 +280,8 @@ impl SessionRecord {
 
 impl DeltaSession {
     /// Appends the session to `out`, with the attributes that `included` lets through. One of our own nodes learns from the
-    /// version, which nobody else interprets, since when the session has its id.
+    /// version, which nobody else interprets, since when the session has its id, and from the time of the last access the newest
+    /// stamp, so that what it changes is later.
     pub(crate) fn write(
         &self,
         out: &mut ObjectOutput,
@@ -298,6 +299,14 @@ impl DeltaSession {
                 true => self.history.id_since_ms,
                 false => self.version,
             },
+        };
+        let newest_ms = self.history.version().time_ms;
+        let head = match to_ours && newest_ms > 0 {
+            true => SessionHead {
+                this_accessed_time_ms: newest_ms,
+                ..head
+            },
+            false => head,
         };
         head.write(out);
         out.write_bool(self.principal().is_some());

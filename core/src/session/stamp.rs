@@ -66,7 +66,15 @@ const REMOVED_MAX: usize = 256;
 impl History {
     /// The stamp of what is sent next.
     pub(crate) fn next(&self, unix_ms: i64, writer: u64) -> Stamp {
-        Stamp::new(unix_ms.max(self.version.time_ms.saturating_add(1)), writer)
+        let known_ms = self.version.time_ms.max(self.id_since_ms);
+        Stamp::new(unix_ms.max(known_ms.saturating_add(1)), writer)
+    }
+
+    /// The session came with a state, which says since when it has its id and how new it is, not what is how new in it.
+    pub(crate) fn came_with(&mut self, id_since_ms: i64, newest_ms: i64) {
+        self.id_since_ms = id_since_ms.clamp(0, Stamp::TIME_MAX);
+        let floor = Stamp::new(newest_ms, 0);
+        self.version = self.version.max(floor);
     }
 
     pub(crate) const fn version(&self) -> Stamp {

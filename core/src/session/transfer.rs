@@ -410,8 +410,8 @@ impl DeltaManager {
         session.transfer = self.join.serial;
         session.delta.record_all_actions = self.config.record_all_actions;
         if source.ours {
-            session.history.id_since_ms =
-                core::mem::take(&mut session.version).clamp(0, Stamp::TIME_MAX);
+            let since_ms = core::mem::take(&mut session.version);
+            session.history.came_with(since_ms, used_ms);
         } else {
             let local = self.sessions.get(text);
             session.stamp_difference(local, &self.filters, used_ms, source.writer);

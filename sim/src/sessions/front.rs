@@ -355,9 +355,11 @@ impl Front {
                 .and_then(|node| node.settled.get(&message));
             if let Some(faulty) = settled {
                 // Others have received it, or keep it until they have the state of the cluster.
-                let has_it = |(node, boots): Life| {
+                let has_it = |(node, boots): Life, id: &SessionId| {
                     let node = NodeId(node);
-                    self.synchronous && world.boots(node) == boots && is_ready(world, node)
+                    let manager = world.machine(node).and_then(SessionNode::manager);
+                    let here = manager.is_some_and(|manager| manager.session(id).is_some());
+                    self.synchronous && here && world.boots(node) == boots && is_ready(world, node)
                 };
                 self.oracle.acknowledged(sender, message, faulty, has_it);
             }

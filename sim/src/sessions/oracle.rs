@@ -105,21 +105,20 @@ impl Oracle {
         sender: Life,
         message: UniqueId,
         faulty: &[u16],
-        has_it: impl Fn(Life) -> bool,
+        has_it: impl Fn(Life, &SessionId) -> bool,
     ) {
         let Open { writes, to } = self.open.remove(&(sender, message)).unwrap_or_default();
-        let by = to.into_iter().filter(|(slot, _)| !faulty.contains(slot));
-        let by: Vec<Life> = by
-            .map(|(_, life)| life)
-            .filter(|life| has_it(*life))
-            .collect();
+        let by = to.iter().filter(|(slot, _)| !faulty.contains(slot));
+        let by: Vec<Life> = by.map(|(_, life)| *life).collect();
         for number in writes {
             if let Some(write) = self
                 .places
                 .get(&number)
                 .and_then(|at| self.writes.get_mut(*at))
             {
-                write.holders.extend(&by);
+                let id = write.id.clone();
+                let holders = by.iter().filter(|life| has_it(**life, &id));
+                write.holders.extend(holders);
             }
         }
     }

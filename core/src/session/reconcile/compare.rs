@@ -111,8 +111,7 @@ impl DeltaManager {
     /// Asks the next question, or the last one again; whether the comparison goes on.
     fn go_on(&mut self, cx: &mut Cx<'_>, out: &mut Out<'_>, current: &mut Comparison) -> bool {
         if current.tries >= TRIES {
-            self.stats.reconciliations_broken = self.stats.reconciliations_broken.wrapping_add(1);
-            self.comparison_ends(cx, current);
+            self.comparison_breaks(cx, current);
             return false;
         }
         let (waits, body) = if !current.differ.is_empty() {
@@ -144,10 +143,17 @@ impl DeltaManager {
                 true
             }
             Err(_) => {
-                self.comparison_ends(cx, current);
+                self.comparison_breaks(cx, current);
                 false
             }
         }
+    }
+
+    /// The other does not answer: it is met anew, in full, at the next occasion.
+    fn comparison_breaks(&mut self, cx: &mut Cx<'_>, current: &Comparison) {
+        self.stats.reconciliations_broken = self.stats.reconciliations_broken.wrapping_add(1);
+        self.reconcile.met.retain(|met| *met != current.member);
+        self.comparison_ends(cx, current);
     }
 
     fn comparison_ends(&mut self, cx: &mut Cx<'_>, current: &Comparison) {
