@@ -124,15 +124,16 @@ impl Default for StreamOptions {
 /// Budgets that keep one connection from holding up the others, and waiting times.
 #[derive(Clone, Debug)]
 pub struct Tuning {
-    /// Bytes of the buffer that all connections are read into. Default 256 KiB; at least 64 KiB, the longest datagram.
+    /// Bytes of the buffer that all connections are read into. Default 256 KiB; at least 64 KiB, the longest datagram. io_uring
+    /// has buffers of twice as many bytes in all, so that some are filled while others are read.
     pub read_buffer: usize,
-    /// Reads from one connection in one turn. Default 4; at least 1.
+    /// Reads from one connection in one turn. Default 4; at least 1. With io_uring the buffers are the limit.
     pub reads_per_turn: u32,
     /// Bytes written to one connection in one turn. Default 1 MiB; at least 1.
     pub write_bytes_per_turn: usize,
-    /// Connections accepted in one turn. Default 64; at least 1.
+    /// Connections accepted in one turn. Default 64; at least 1. Not used with io_uring.
     pub accepts_per_turn: u32,
-    /// Datagrams read in one turn. Default 64; at least 1.
+    /// Datagrams read in one turn. Default 64; at least 1. Not used with io_uring.
     pub datagrams_per_turn: u32,
     /// Commands of one thread that follow each other within this time leave their bytes to be joined: who waited for
     /// an answer could not be so fast. Default 10 µs; zero writes after every command.

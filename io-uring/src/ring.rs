@@ -398,9 +398,10 @@ impl Drop for Ring {
     }
 }
 
-/// How `bytes` are divided: a few large buffers that are filled piece by piece, or many small ones that bundles join.
+/// How twice `bytes` are divided, so that the kernel has some while others are read: a few large buffers that are filled
+/// piece by piece, so that few messages lie in two of them, or many small ones that bundles join.
 fn shape(bytes: usize, incremental: bool) -> (u16, u32) {
     let count = if incremental { 4 } else { 32 };
-    let size = bytes.div_ceil(count as usize).next_multiple_of(4096);
+    let size = (2 * bytes).div_ceil(count as usize).next_multiple_of(4096);
     (count, size as u32)
 }

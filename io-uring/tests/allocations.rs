@@ -1,4 +1,5 @@
 //! In the steady state a message costs no allocation.
+#![cfg(target_os = "linux")]
 
 #[path = "../../io-mio/tests/allocations/count.rs"]
 mod count;

@@ -1,4 +1,5 @@
 //! What every driver does the same, done by io_uring: the tests are those of `folkmoot-mio`.
+#![cfg(target_os = "linux")]
 
 #[path = "../../io-mio/tests/conformance/channels.rs"]
 mod channels;

@@ -1,11 +1,10 @@
 //! Where io_uring is forbidden, as containers do it, mio takes over.
+#![cfg(target_os = "linux")]
 
 #[path = "../../io-mio/tests/conformance/common/mod.rs"]
-#[cfg(target_os = "linux")]
 mod common;
 
 /// The parameter of `common`: what users get who ask for io_uring.
-#[cfg(target_os = "linux")]
 mod driver {
     use folkmoot_core::engine::Engine;
     use folkmoot_core::time::Instant;
@@ -20,7 +19,6 @@ mod driver {
     }
 }
 
-#[cfg(target_os = "linux")]
 mod linux {
     use crate::common::{Role, Toy, connect, run, stop, until};
 

@@ -1,4 +1,5 @@
 //! Connections that end in every way while buffers are being filled for them.
+#![cfg(target_os = "linux")]
 
 #[path = "../../io-mio/tests/conformance/common/mod.rs"]
 mod common;

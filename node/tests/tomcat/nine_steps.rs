@@ -31,14 +31,30 @@ scenarios! {
     fn one_rust_two_tomcats_multicast_6(name) { play(name, &[Rust, Tomcat, Tomcat], Multicast, 6); }
     fn one_rust_two_tomcats_static_8(name) { play(name, &[Tomcat, Rust, Tomcat], Static, 8); }
     fn one_rust_two_tomcats_static_6(name) { play(name, &[Tomcat, Tomcat, Rust], Static, 6); }
+
+    // Where the kernel allows it the nodes above are driven by io_uring. The same by mio:
+    fn rust_as_a_multicast_8_mio(name) { play_with(name, &[Rust, Tomcat], Multicast, 8, "mio"); }
+    fn rust_as_b_static_6_mio(name) { play_with(name, &[Tomcat, Rust], Static, 6, "mio"); }
+    fn two_rust_one_tomcat_multicast_6_mio(name) { play_with(name, &[Rust, Rust, Tomcat], Multicast, 6, "mio"); }
+    fn one_rust_two_tomcats_static_8_mio(name) { play_with(name, &[Tomcat, Rust, Tomcat], Static, 8, "mio"); }
 }
 
 const A: usize = 0;
 const B: usize = 1;
 
-/// Plays all nine steps. Further nodes start with B and must agree with it all the way.
 fn play(name: &str, kinds: &[Kind], membership: Membership, options: u32) {
-    let setup = Setup::new(membership, options);
+    play_with(name, kinds, membership, options, "auto");
+}
+
+/// Plays all nine steps, with our nodes on `driver`. Further nodes start with B and must agree with it all the way.
+fn play_with(
+    name: &str,
+    kinds: &[Kind],
+    membership: Membership,
+    options: u32,
+    driver: &'static str,
+) {
+    let setup = Setup::new(membership, options).with("PROBE_DRIVER", driver);
     let mut cluster = Cluster::new(name, kinds, &setup);
 
     // 1. A starts up.
