@@ -146,6 +146,24 @@ fn layers(root: &Path, messages: &[Vec<u8>]) {
         "layers",
         [0, 1, 4, 8, 0x8c].into_iter().flat_map(script),
     );
+    write(root, "world", worlds());
+}
+
+/// Works, one fault, and works again, for every kind of fault in both modes.
+fn worlds() -> impl Iterator<Item = Vec<u8>> {
+    (0..22).map(|number| {
+        let (mode, fault) = (number % 2, number / 2);
+        let work = |chance: u8| [255, 40, chance, 7 * chance];
+        let works = |from: u8| (from..from + 6).flat_map(work);
+        let start = [mode, 1, number, number, 0, 255, 250, 0, 0];
+        let fault = [fault, 100, number, 1];
+        start
+            .into_iter()
+            .chain(works(1))
+            .chain(fault)
+            .chain(works(10))
+            .collect()
+    })
 }
 
 /// What may happen to a channel, by the numbers of its target: members come, messages go both ways, time passes.

@@ -7,3 +7,5 @@
 pub mod targets;
 #[cfg(feature = "web")]
 pub mod web;
+#[cfg(feature = "world")]
+pub mod world;

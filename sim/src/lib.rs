@@ -9,6 +9,7 @@ pub mod bench;
 mod bytes;
 #[cfg(feature = "plant")]
 pub mod canary;
+mod choices;
 mod clock;
 mod connection;
 mod datagram;

@@ -183,7 +183,7 @@ fn draw_works(safety: Duration, rng: &mut SimRng, items: &mut Vec<(Duration, Wha
 }
 
 /// A network that has some of the troubles, each with a strength of its own.
-fn draw_network(rng: &mut SimRng) -> NetworkConfig {
+pub(crate) fn draw_network(rng: &mut SimRng) -> NetworkConfig {
     let quiet = NetworkConfig::quiet();
     // One in five runs looks for what faults alone do.
     if rng.chance(200_000) {

@@ -70,6 +70,8 @@ impl Mode for GroupMode {
         let pipelining = rng.chance(700_000) || one_connection;
         let queue = *rng.pick(&[5_000, 100_000, Limits::default().queue_bytes_max]);
         let interceptors = interceptors(&mut rng);
+        let holds = |layer: &Interceptor| matches!(layer, Interceptor::Order(_));
+        let holds_back = interceptors.iter().any(holds);
         let adjust = move |config: &mut ChannelConfig| {
             config.interceptors.clone_from(&interceptors);
             config.sender.pipelining = pipelining;
@@ -82,6 +84,7 @@ impl Mode for GroupMode {
             world.add_node();
         }
         let (world, ledger) = world.into_parts();
+        ledger.borrow_mut().held_back = holds_back;
         let mode = Self {
             ledger,
             quiet_since: None,
@@ -195,6 +198,21 @@ impl Mode for GroupMode {
                 let what = format!("{open} sends are open");
                 world.violate(Some(*node), "every send is settled", what);
             }
+        }
+        // What a layer held back it hands over in time, unless it died with it.
+        let crashed = |node: &u16| world.boots(NodeId(*node)) > 1;
+        let owing: Vec<(Parcel, u16)> = ledger
+            .owing()
+            .filter(|(_, node)| !crashed(node))
+            .map(|(parcel, node)| (*parcel, node))
+            .collect();
+        if let Some((parcel, node)) = owing.first() {
+            let what = format!("n{node} acknowledged {parcel:?} and never handed it over");
+            world.violate(
+                Some(NodeId(*node)),
+                "an ACK only after what it promises",
+                what,
+            );
         }
         let (_, streams) = world.load();
         // One of each kind and direction, and a check or two under way.
