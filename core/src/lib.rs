@@ -31,9 +31,9 @@ pub mod channel;
 #[cfg(feature = "alloc")]
 pub mod cluster;
 pub mod engine;
+pub mod fixed;
 #[cfg(feature = "alloc")]
 pub mod interceptor;
-#[cfg(feature = "alloc")]
 pub mod java;
 #[cfg(feature = "alloc")]
 pub mod membership;
@@ -42,7 +42,6 @@ pub mod plant;
 #[cfg(all(feature = "alloc", not(feature = "plant")))]
 mod plant;
 pub mod rng;
-#[cfg(feature = "alloc")]
 pub mod session;
 pub mod time;
 #[cfg(feature = "alloc")]

@@ -10,7 +10,7 @@ use super::descriptor::{ClassDescriptor, FieldDescriptor};
 use super::graph::{
     BlockData, ClassInfo, Content, FieldInfo, Graph, Item, Node, NodeId, Run, Slot,
 };
-use super::irregular::Layout;
+use super::table::Layout;
 use super::table::Span;
 use super::{JavaString, code};
 

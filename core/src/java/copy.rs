@@ -3,21 +3,21 @@
 //! A value may refer back to what stands before it in its stream; in the copy the first such reference becomes the
 //! thing itself. And what the target already has (a class descriptor, a type string) becomes a reference.
 
-use alloc::vec::Vec;
-
 use super::code;
+use super::store::Store;
 use super::table::Kind;
 use super::token::{Token, Walker};
 use super::{JavaError, JavaErrorKind as E};
+use crate::wire::Sink;
 
 /// The stream a value is copied into.
-pub(crate) trait Target {
+pub(crate) trait Target<S: Store> {
     /// The handle of an equal class descriptor, if the stream has one.
-    fn known_class(&mut self, walker: &Walker, source: &[u8], class: u32) -> Option<u32>;
+    fn known_class(&mut self, walker: &Walker<S>, source: &[u8], class: u32) -> Option<u32>;
     /// The handle of an equal type string, if the stream has one.
     fn known_type_string(&mut self, text: &[u8]) -> Option<u32>;
     /// A class descriptor has been written and got this handle.
-    fn class_written(&mut self, walker: &Walker, source: &[u8], class: u32, handle: u32);
+    fn class_written(&mut self, walker: &Walker<S>, source: &[u8], class: u32, handle: u32);
     /// A type string has been written and got this handle.
     fn type_string_written(&mut self, text: &[u8], handle: u32);
     /// The next handle, which is now taken.
@@ -29,10 +29,10 @@ pub(crate) trait Target {
 /// A stream of its own for one value: there is nothing in it to share.
 pub(crate) struct Fresh(pub(crate) u32);
 
-impl Target for Fresh {
+impl<S: Store> Target<S> for Fresh {
     const SHARES: bool = false;
 
-    fn known_class(&mut self, _: &Walker, _: &[u8], _: u32) -> Option<u32> {
+    fn known_class(&mut self, _: &Walker<S>, _: &[u8], _: u32) -> Option<u32> {
         None
     }
 
@@ -40,7 +40,7 @@ impl Target for Fresh {
         None
     }
 
-    fn class_written(&mut self, _: &Walker, _: &[u8], _: u32, _: u32) {}
+    fn class_written(&mut self, _: &Walker<S>, _: &[u8], _: u32, _: u32) {}
 
     fn type_string_written(&mut self, _: &[u8], _: u32) {}
 
@@ -68,34 +68,37 @@ pub(crate) enum Copied {
 }
 
 /// A copy under way.
-struct Copy<'c, T> {
-    walker: &'c mut Walker,
+struct Copy<'c, T, S: Store, O> {
+    walker: &'c mut Walker<S>,
     source: &'c [u8],
-    out: &'c mut Vec<u8>,
+    out: &'c mut O,
+    /// Bytes written.
+    written: usize,
     target: &'c mut T,
     /// The number of this copy, different from all before it with the same tables.
     epoch: u32,
     /// Up to here the source has been dealt with.
     done: usize,
-    /// What the target may grow to.
+    /// How many bytes may be written.
     out_max: usize,
 }
 
-/// Copies the value at the walker's position to the end of `out`, which may grow to `out_max` bytes.
-pub(crate) fn copy_value<T: Target>(
-    walker: &mut Walker,
+/// Copies the value at the walker's position to the end of `out`, which takes at most `out_max` bytes more.
+pub(crate) fn copy_value<T: Target<S>, S: Store, O: Sink>(
+    walker: &mut Walker<S>,
     source: &[u8],
-    out: &mut Vec<u8>,
+    out: &mut O,
     target: &mut T,
     epoch: u32,
     out_max: usize,
 ) -> Result<Copied, JavaError> {
-    walker.expect_value();
+    walker.expect_value()?;
     let done = walker.pos;
     Copy {
         walker,
         source,
         out,
+        written: 0,
         target,
         epoch,
         done,
@@ -104,7 +107,7 @@ pub(crate) fn copy_value<T: Target>(
     .run()
 }
 
-impl<T: Target> Copy<'_, T> {
+impl<T: Target<S>, S: Store, O: Sink> Copy<'_, T, S, O> {
     fn run(&mut self) -> Result<Copied, JavaError> {
         let mut muted = None;
         while self.walker.level() > 0 {
@@ -135,11 +138,18 @@ impl<T: Target> Copy<'_, T> {
     /// Copies what has not been dealt with, up to `end`.
     fn flush(&mut self, end: usize) -> Result<(), JavaError> {
         let bytes = self.source.get(self.done..end).unwrap_or_default();
-        if bytes.len() > self.out_max.saturating_sub(self.out.len()) {
-            return Err(E::StreamTooLong.at(self.done));
-        }
-        self.out.extend_from_slice(bytes);
+        self.put(bytes)?;
         self.done = end;
+        Ok(())
+    }
+
+    fn put(&mut self, bytes: &[u8]) -> Result<(), JavaError> {
+        let too_long = E::StreamTooLong.at(self.done);
+        if bytes.len() > self.out_max.saturating_sub(self.written) {
+            return Err(too_long);
+        }
+        self.out.put(bytes).map_err(|_| too_long)?;
+        self.written = self.written.saturating_add(bytes.len());
         Ok(())
     }
 
@@ -147,7 +157,7 @@ impl<T: Target> Copy<'_, T> {
     fn refer(&mut self, at: usize, handle: u32) -> Result<(), JavaError> {
         self.flush(at)?;
         let [a, b, c, d] = code::BASE_HANDLE.saturating_add(handle).to_be_bytes();
-        self.out.extend_from_slice(&[code::REFERENCE, a, b, c, d]);
+        self.put(&[code::REFERENCE, a, b, c, d])?;
         self.done = self.walker.pos;
         Ok(())
     }

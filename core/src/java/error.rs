@@ -2,8 +2,6 @@
 
 use core::fmt;
 
-use super::JavaString;
-
 /// Why a Java object stream could not be read or written, and where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -113,26 +111,3 @@ impl fmt::Display for JavaError {
 }
 
 impl core::error::Error for JavaError {}
-
-/// What stands next in an [`ObjectInput`](super::ObjectInput).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Next {
-    /// Block data: `read_bool`, `read_i32`, `read_i64`, `read_utf`.
-    Data,
-    /// `null`.
-    Null,
-    /// A string, new or referred back to.
-    String,
-    /// An object of this class (`java.lang.Integer`), new or referred back to.
-    Object(JavaString),
-    /// An array of this class (`[B`).
-    Array(JavaString),
-    /// An enum constant of this class.
-    Enum(JavaString),
-    /// A `Class` object or a bare class descriptor.
-    Class,
-    /// An exception in the place of an object that could not be written.
-    Exception,
-    /// The end of the stream.
-    End,
-}

@@ -5,8 +5,9 @@ use core::sync::atomic::{AtomicU32, Ordering};
 
 use bytes::Bytes;
 
-use super::irregular::{self, Layout, Layouts};
+use super::irregular::{self, Layouts};
 use super::parse::parse;
+use super::table::Layout;
 use super::table::Span;
 use super::{JavaBytes, JavaError, JavaString, Limits};
 

@@ -8,22 +8,10 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use super::code;
-use super::table::Class;
+use super::store::{Heap, KnownLayouts};
+use super::table::{Layout, is_suspect};
 use super::token::Walker;
 use super::{JavaError, Limits};
-
-/// Where the declared fields stand in the data of a class with a `writeObject` method.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub(crate) enum Layout {
-    /// First, as they should.
-    #[default]
-    Regular,
-    /// After this many items (segments of block data or objects).
-    Late(u8),
-    /// Nowhere.
-    Absent,
-}
 
 /// What to try, the likeliest first.
 const ALTERNATIVES: [Layout; 6] = [
@@ -45,32 +33,38 @@ const SUSPECTS_MAX: usize = 32;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Layouts(Vec<(Bytes, Layout)>);
 
-impl Layouts {
-    pub(crate) fn of(&self, name: &[u8]) -> Layout {
+impl KnownLayouts for Layouts {
+    fn of(&self, name: &[u8]) -> Layout {
         self.0
             .iter()
             .find(|(known, _)| known == name)
             .map_or(Layout::Regular, |&(_, layout)| layout)
     }
 
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl Layouts {
     fn with(&self, name: &[u8], layout: Layout) -> Self {
         let mut more = self.clone();
         more.0.push((Bytes::copy_from_slice(name), layout));
         more
     }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
 }
 
-/// Whether the layout of this class can be in doubt.
-pub(crate) fn is_suspect(class: &Class, name: &[u8]) -> bool {
-    class.flags & (code::WRITE_METHOD | code::EXTERNALIZABLE) == code::WRITE_METHOD
-        && class.fields.1 > 0
-        && class.layout == Layout::Regular
-        && !name.starts_with(b"java.")
-        && !name.starts_with(b"org.apache.")
+/// The names of up to `max` classes whose layout is in doubt, in the order of the stream.
+fn suspects(walker: &Walker<Heap>, stream: &[u8], max: usize) -> Vec<Bytes> {
+    let mut names: Vec<Bytes> = Vec::new();
+    for class in &walker.table.classes {
+        let name = class.name.of(stream);
+        if is_suspect(class, name) && names.len() < max && !names.iter().any(|known| known == name)
+        {
+            names.push(Bytes::copy_from_slice(name));
+        }
+    }
+    names
 }
 
 /// A walk over a whole stream: whether it came out even, and if not, where it failed and who is suspected.
@@ -82,7 +76,7 @@ fn attempt(
     let mut walker = Walker::new(limits, layouts.clone());
     walker
         .walk_stream(stream)
-        .map_err(|error| (error, walker.suspects(stream, SUSPECTS_MAX)))
+        .map_err(|error| (error, suspects(&walker, stream, SUSPECTS_MAX)))
 }
 
 /// The layouts with which `stream` comes out even.

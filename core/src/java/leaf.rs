@@ -1,7 +1,7 @@
 //! Boxed values and byte arrays in a stream being written: what most values are, written without looking at them
 //! closely.
 
-use super::bytes::begin;
+use super::begin;
 use super::shared::Shared;
 use super::table::NONE;
 

@@ -23,56 +23,102 @@
 //! # Ok(())
 //! # }
 //! ```
+#![cfg_attr(
+    not(feature = "alloc"),
+    allow(
+        dead_code,
+        reason = "without a heap a part of the tables is not looked at"
+    )
+)]
 
+pub(crate) mod begin;
+#[cfg(feature = "alloc")]
 mod big_integer;
+#[cfg(feature = "alloc")]
 mod build;
+#[cfg(feature = "alloc")]
 mod bytes;
+#[cfg(feature = "alloc")]
 mod catalogue;
-mod code;
+pub(crate) mod code;
 mod copy;
 #[cfg(feature = "serde")]
 mod de;
+#[cfg(feature = "alloc")]
 mod descriptor;
+#[cfg(feature = "alloc")]
 mod encode;
 mod error;
+#[cfg(feature = "alloc")]
 mod external;
+#[cfg(feature = "alloc")]
 mod graph;
+#[cfg(feature = "alloc")]
 mod irregular;
+pub(crate) mod items;
+#[cfg(feature = "alloc")]
 mod jdk;
+#[cfg(feature = "alloc")]
 mod leaf;
 mod limits;
+#[cfg(feature = "alloc")]
 mod object;
+#[cfg(feature = "alloc")]
 mod parse;
+pub(crate) mod places;
+#[cfg(feature = "alloc")]
 mod read_value;
+#[cfg(feature = "alloc")]
 mod reader;
 #[cfg(feature = "serde")]
 mod ser;
+#[cfg(feature = "alloc")]
 mod shared;
+mod store;
+#[cfg(feature = "alloc")]
 mod string;
 mod table;
+mod text;
 mod token;
+#[cfg(feature = "alloc")]
 mod value;
 mod walk_class;
+#[cfg(feature = "alloc")]
 mod write_value;
+#[cfg(feature = "alloc")]
 mod writer;
 
+pub use self::begin::STREAM_HEADER;
+#[cfg(feature = "alloc")]
 pub use self::big_integer::{BigInteger, NoInteger};
+#[cfg(feature = "alloc")]
 pub use self::build::{Boxed, Part};
-pub use self::bytes::{JavaBytes, STREAM_HEADER};
+#[cfg(feature = "alloc")]
+pub use self::bytes::JavaBytes;
 #[cfg(feature = "serde")]
 pub use self::de::{from_java, from_value};
+#[cfg(feature = "alloc")]
 pub use self::descriptor::{ClassDescriptor, ClassRegistry, FieldDescriptor};
-pub use self::error::{JavaError, JavaErrorKind, Next};
+pub use self::error::{JavaError, JavaErrorKind};
+#[cfg(feature = "alloc")]
 pub use self::external::ExternalClass;
+#[cfg(feature = "alloc")]
 pub(crate) use self::graph::Item;
+#[cfg(feature = "alloc")]
 pub use self::graph::{BlockData, Content, Graph, NodeId, NodeKind, Slot};
+#[cfg(feature = "alloc")]
 pub use self::jdk::Collection;
 pub use self::limits::Limits;
+#[cfg(feature = "alloc")]
 pub use self::object::{CustomData, FieldError, FieldOf, FieldValue};
-pub use self::reader::ObjectInput;
+#[cfg(feature = "alloc")]
+pub use self::reader::{Next, ObjectInput};
 #[cfg(feature = "serde")]
 pub use self::ser::{to_java, to_java_as, to_value};
+#[cfg(feature = "alloc")]
 pub use self::string::JavaString;
-pub(crate) use self::string::is_modified_utf8;
+pub(crate) use self::text::is_modified_utf8;
+#[cfg(feature = "alloc")]
 pub use self::value::{Object, Value, ValueError};
+#[cfg(feature = "alloc")]
 pub use self::writer::ObjectOutput;

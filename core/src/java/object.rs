@@ -5,7 +5,7 @@ use core::fmt;
 
 use super::build::{Boxed, code_width};
 use super::graph::{ClassInfo, Graph, Item, Node, NodeId, Slot};
-use super::irregular::Layout;
+use super::table::Layout;
 use super::{JavaString, code};
 use bytes::Bytes;
 

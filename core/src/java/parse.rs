@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 
 use super::graph::{BlockData, ClassInfo, Content, FieldInfo, Graph, Item, Node, NodeId, Run};
 use super::irregular::Layouts;
+use super::store::Heap;
 use super::table::Kind;
 use super::token::{Token, Walker, check_header};
 use super::{JavaError, JavaErrorKind as E, Limits, code};
@@ -19,7 +20,7 @@ struct Open {
 
 struct Parser<'s> {
     stream: &'s [u8],
-    walker: Walker,
+    walker: Walker<Heap>,
     graph: Graph,
     /// The node of each handle.
     handles: Vec<NodeId>,
@@ -92,7 +93,7 @@ impl Parser<'_> {
 
     /// One value; `None` if the writer gave up in it.
     fn one(&mut self) -> Result<Option<Item>, JavaError> {
-        self.walker.expect_value();
+        self.walker.expect_value()?;
         while self.walker.level() > 0 {
             let token = self.walker.next(self.stream)?;
             if token == Token::Exception {

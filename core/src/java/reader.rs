@@ -5,12 +5,37 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use super::bytes::STREAM_HEADER;
+use super::begin::STREAM_HEADER;
 use super::copy::{Copied, Fresh, copy_value};
 use super::irregular::{self, Layouts};
-use super::table::{Kind, Span};
-use super::token::{Token, Walker, check_header};
-use super::{JavaBytes, JavaError, JavaErrorKind as E, JavaString, Limits, Next, code};
+use super::items::Items;
+use super::store::Heap;
+use super::table::Kind;
+use super::token::{Walker, check_header};
+use super::{JavaBytes, JavaError, JavaErrorKind as E, JavaString, Limits, code};
+
+/// What stands next in an [`ObjectInput`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Block data: `read_bool`, `read_i32`, `read_i64`, `read_utf`.
+    Data,
+    /// `null`.
+    Null,
+    /// A string, new or referred back to.
+    String,
+    /// An object of this class (`java.lang.Integer`), new or referred back to.
+    Object(JavaString),
+    /// An array of this class (`[B`).
+    Array(JavaString),
+    /// An enum constant of this class.
+    Enum(JavaString),
+    /// A `Class` object or a bare class descriptor.
+    Class,
+    /// An exception in the place of an object that could not be written.
+    Exception,
+    /// The end of the stream.
+    End,
+}
 
 /// A Java object stream that is read item by item, as `ObjectInputStream` reads it: primitives from block data,
 /// objects whole.
@@ -19,10 +44,7 @@ use super::{JavaBytes, JavaError, JavaErrorKind as E, JavaString, Limits, Next, 
 /// stands for itself. After an error other than [`WriteAborted`](E::WriteAborted) every call gives that error again.
 #[derive(Debug)]
 pub struct ObjectInput<'a> {
-    stream: &'a [u8],
-    walker: Walker,
-    /// What is left of the current segment of block data.
-    block_left: usize,
+    items: Items<'a, Heap>,
     /// How many values have been copied out.
     epoch: u32,
     /// The last value copied out; kept for its capacity.
@@ -47,9 +69,7 @@ impl<'a> ObjectInput<'a> {
         let mut walker = Walker::new(limits, Layouts::default());
         walker.restart(STREAM_HEADER.len());
         Ok(Self {
-            stream,
-            walker,
-            block_left: 0,
+            items: Items::new(stream, walker),
             epoch: 0,
             scratch: Vec::new(),
             growth_left: limits.total_bytes,
@@ -61,7 +81,7 @@ impl<'a> ObjectInput<'a> {
 
     /// The offset of the next byte to be read.
     pub const fn offset(&self) -> usize {
-        self.walker.pos
+        self.items.walker.pos
     }
 
     /// What stands next.
@@ -79,7 +99,7 @@ impl<'a> ObjectInput<'a> {
     ///
     /// If there is no block data here.
     pub fn read_bool(&mut self) -> Result<bool, JavaError> {
-        self.guard(|input| input.primitive().map(|[byte]| byte != 0))
+        self.guard(|input| input.items.primitive().map(|[byte]| byte != 0))
     }
 
     /// `readByte`.
@@ -88,7 +108,7 @@ impl<'a> ObjectInput<'a> {
     ///
     /// If there is no block data here.
     pub fn read_i8(&mut self) -> Result<i8, JavaError> {
-        self.guard(|input| input.primitive().map(i8::from_be_bytes))
+        self.guard(|input| input.items.primitive().map(i8::from_be_bytes))
     }
 
     /// `readInt`.
@@ -97,7 +117,7 @@ impl<'a> ObjectInput<'a> {
     ///
     /// If there is no block data here, or too little.
     pub fn read_i32(&mut self) -> Result<i32, JavaError> {
-        self.guard(|input| input.primitive().map(i32::from_be_bytes))
+        self.guard(|input| input.items.primitive().map(i32::from_be_bytes))
     }
 
     /// `readLong`.
@@ -106,7 +126,7 @@ impl<'a> ObjectInput<'a> {
     ///
     /// If there is no block data here, or too little.
     pub fn read_i64(&mut self) -> Result<i64, JavaError> {
-        self.guard(|input| input.primitive().map(i64::from_be_bytes))
+        self.guard(|input| input.items.primitive().map(i64::from_be_bytes))
     }
 
     /// `readUTF`.
@@ -116,8 +136,8 @@ impl<'a> ObjectInput<'a> {
     /// If there is no block data here, too little, or no modified UTF-8.
     pub fn read_utf(&mut self) -> Result<JavaString, JavaError> {
         self.guard(|input| {
-            let len = u16::from_be_bytes(input.primitive()?);
-            let at = input.walker.pos;
+            let len = u16::from_be_bytes(input.items.primitive()?);
+            let at = input.items.walker.pos;
             let text = Bytes::from(input.data(usize::from(len))?.into_owned());
             JavaString::from_modified_utf8(text).ok_or(E::BadText.at(at))
         })
@@ -140,9 +160,9 @@ impl<'a> ObjectInput<'a> {
     /// has the exception, and reading goes on after it. Any other error ends the stream.
     pub fn read_object(&mut self) -> Result<JavaBytes, JavaError> {
         self.guard(|input| {
-            input.before_object()?;
-            if input.stream.get(input.walker.pos) == Some(&code::NULL) {
-                input.walker.pos += 1;
+            input.items.before_object()?;
+            if input.items.stream.get(input.items.walker.pos) == Some(&code::NULL) {
+                input.items.walker.pos += 1;
                 return Ok(JavaBytes::NULL);
             }
             let whole = input.with_layouts(Self::extract)?;
@@ -165,7 +185,7 @@ impl<'a> ObjectInput<'a> {
     /// As [`read_object`](Self::read_object).
     pub fn skip_object(&mut self) -> Result<(), JavaError> {
         self.guard(|input| {
-            input.before_object()?;
+            input.items.before_object()?;
             let whole = input.with_layouts(Self::pass)?;
             input.unless_aborted(whole)
         })
@@ -217,14 +237,15 @@ impl<'a> ObjectInput<'a> {
     /// As [`read_object`](Self::read_object), and [`WrongClass`](E::WrongClass).
     pub fn read_string_object(&mut self) -> Result<Option<JavaString>, JavaError> {
         self.guard(|input| {
-            let at = input.walker.pos;
+            let at = input.items.walker.pos;
             let Some(handle) = input.node()? else {
                 return Ok(None);
             };
             let text = input
+                .items
                 .walker
                 .table
-                .text(handle, input.stream)
+                .text(handle, input.items.stream)
                 .ok_or(E::WrongClass.at(at))?;
             Ok(Some(JavaString::from_checked(Bytes::copy_from_slice(text))))
         })
@@ -238,7 +259,7 @@ impl<'a> ObjectInput<'a> {
     pub fn finish(mut self) -> Result<(), JavaError> {
         match self.peek()? {
             Next::End => Ok(()),
-            _ => Err(E::Trailing.at(self.walker.pos)),
+            _ => Err(E::Trailing.at(self.items.walker.pos)),
         }
     }
 
@@ -256,27 +277,12 @@ impl<'a> ObjectInput<'a> {
         })
     }
 
-    /// The type code that stands next, after resets and segments of no data, which no writer leaves and Java passes over;
-    /// `None` at the end.
-    fn next_code(&mut self) -> Option<u8> {
-        loop {
-            let rest = self.stream.get(self.walker.pos..)?;
-            match *rest {
-                [code::RESET, ..] => self.walker.restart(self.walker.pos + 1),
-                [code::BLOCK_DATA, 0, ..] => self.walker.pos += 2,
-                [code::BLOCK_DATA_LONG, 0, 0, 0, 0, ..] => self.walker.pos += 5,
-                [code, ..] => return Some(code),
-                [] => return None,
-            }
-        }
-    }
-
     fn peek_item(&mut self) -> Result<Next, JavaError> {
-        if self.block_left > 0 {
+        if self.items.block_left > 0 {
             return Ok(Next::Data);
         }
-        let at = self.walker.pos;
-        let Some(code) = self.next_code() else {
+        let at = self.items.walker.pos;
+        let Some(code) = self.items.next_code() else {
             return Ok(Next::End);
         };
         Ok(match code {
@@ -285,13 +291,14 @@ impl<'a> ObjectInput<'a> {
             code::STRING | code::LONG_STRING => Next::String,
             code::EXCEPTION => Next::Exception,
             code::CLASS_DESC | code::PROXY_CLASS_DESC | code::CLASS => Next::Class,
-            code::OBJECT => Next::Object(self.class_name_at(self.walker.pos + 1)?),
-            code::ARRAY => Next::Array(self.class_name_at(self.walker.pos + 1)?),
-            code::ENUM => Next::Enum(self.class_name_at(self.walker.pos + 1)?),
+            code::OBJECT => Next::Object(self.class_name_at(self.items.walker.pos + 1)?),
+            code::ARRAY => Next::Array(self.class_name_at(self.items.walker.pos + 1)?),
+            code::ENUM => Next::Enum(self.class_name_at(self.items.walker.pos + 1)?),
             code::REFERENCE => {
                 let entry = self
-                    .handle_at(self.walker.pos + 1)
-                    .and_then(|handle| self.walker.table.entry(handle));
+                    .items
+                    .handle_at(self.items.walker.pos + 1)
+                    .and_then(|handle| self.items.walker.table.entry(handle));
                 let entry = *entry.ok_or(E::BadTypeCode(code).at(at))?;
                 match entry.kind {
                     Kind::String => Next::String,
@@ -305,32 +312,30 @@ impl<'a> ObjectInput<'a> {
         })
     }
 
-    fn handle_at(&self, pos: usize) -> Option<u32> {
-        let wire = self.stream.get(pos..)?.first_chunk()?;
-        u32::from_be_bytes(*wire).checked_sub(code::BASE_HANDLE)
-    }
-
     fn name_of(&self, class: u32) -> JavaString {
         let name = self
+            .items
             .walker
             .table
             .class(class)
             .filter(|class| !class.proxy)
-            .map(|class| class.name.of(self.stream));
+            .map(|class| class.name.of(self.items.stream));
         JavaString::from_checked(Bytes::copy_from_slice(name.unwrap_or_default()))
     }
 
     /// The name of the class whose descriptor begins at `pos`; empty for a proxy.
     fn class_name_at(&self, pos: usize) -> Result<JavaString, JavaError> {
-        let truncated = E::Truncated.at(self.stream.len());
-        match *self.stream.get(pos).ok_or(truncated)? {
+        let truncated = E::Truncated.at(self.items.stream.len());
+        match *self.items.stream.get(pos).ok_or(truncated)? {
             code::CLASS_DESC => {
                 let len = self
+                    .items
                     .stream
                     .get(pos + 1..)
                     .and_then(<[u8]>::first_chunk)
                     .ok_or(truncated)?;
                 let name = self
+                    .items
                     .stream
                     .get(pos + 3..pos + 3 + usize::from(u16::from_be_bytes(*len)));
                 JavaString::from_modified_utf8(Bytes::copy_from_slice(name.ok_or(truncated)?))
@@ -338,8 +343,9 @@ impl<'a> ObjectInput<'a> {
             }
             code::REFERENCE => {
                 let entry = self
+                    .items
                     .handle_at(pos + 1)
-                    .and_then(|handle| self.walker.table.entry(handle));
+                    .and_then(|handle| self.items.walker.table.entry(handle));
                 let entry = entry.filter(|entry| entry.kind == Kind::ClassDesc);
                 Ok(self.name_of(entry.ok_or(E::BadTypeCode(code::REFERENCE).at(pos))?.class))
             }
@@ -348,73 +354,25 @@ impl<'a> ObjectInput<'a> {
         }
     }
 
-    /// Opens the next segment of block data.
-    fn open_block(&mut self) -> Result<(), JavaError> {
-        let at = self.walker.pos;
-        match self.next_code() {
-            Some(code @ (code::BLOCK_DATA | code::BLOCK_DATA_LONG)) => {
-                let Token::Block {
-                    data: Span { start, len },
-                    ..
-                } = self.walker.block(self.stream, code)?
-                else {
-                    return Err(E::ExpectedData.at(at));
-                };
-                (self.walker.pos, self.block_left) = (start as usize, len as usize);
-                Ok(())
-            }
-            Some(_) => Err(E::ExpectedData.at(at)),
-            None => Err(E::Truncated.at(at)),
-        }
-    }
-
     /// `len` bytes of block data.
     fn data(&mut self, len: usize) -> Result<Cow<'a, [u8]>, JavaError> {
-        while self.block_left == 0 && len > 0 {
-            self.open_block()?;
+        while self.items.block_left == 0 && len > 0 {
+            self.items.open_block()?;
         }
-        if len <= self.block_left {
-            return self.segment(len).map(Cow::Borrowed);
+        if len <= self.items.block_left {
+            return self.items.segment(len).map(Cow::Borrowed);
         }
         let mut gathered = Vec::new();
         while gathered.len() < len {
-            if self.block_left == 0 {
-                self.open_block()?;
+            if self.items.block_left == 0 {
+                self.items.open_block()?;
             }
-            gathered.extend_from_slice(self.segment((len - gathered.len()).min(self.block_left))?);
+            gathered.extend_from_slice(
+                self.items
+                    .segment((len - gathered.len()).min(self.items.block_left))?,
+            );
         }
         Ok(Cow::Owned(gathered))
-    }
-
-    /// `len` bytes of the current segment, which has as many.
-    fn segment(&mut self, len: usize) -> Result<&'a [u8], JavaError> {
-        let pos = self.walker.pos;
-        let bytes = self
-            .stream
-            .get(pos..pos + len)
-            .ok_or(E::Truncated.at(pos))?;
-        self.walker.pos += len;
-        self.block_left -= len;
-        Ok(bytes)
-    }
-
-    fn primitive<const N: usize>(&mut self) -> Result<[u8; N], JavaError> {
-        let at = self.walker.pos;
-        let bytes = self.data(N)?;
-        bytes.first_chunk().copied().ok_or(E::ExpectedData.at(at))
-    }
-
-    /// Makes sure that an object stands next.
-    fn before_object(&mut self) -> Result<(), JavaError> {
-        let at = self.walker.pos;
-        if self.block_left > 0 {
-            return Err(E::ExpectedObject.at(at));
-        }
-        match self.next_code() {
-            None => Err(E::Truncated.at(at)),
-            Some(code::BLOCK_DATA | code::BLOCK_DATA_LONG) => Err(E::ExpectedObject.at(at)),
-            Some(_) => Ok(()),
-        }
     }
 
     /// Reads one value, and once more if it has a class whose layout was in doubt and has been found out.
@@ -422,16 +380,20 @@ impl<'a> ObjectInput<'a> {
         &mut self,
         read: fn(&mut Self) -> Result<bool, JavaError>,
     ) -> Result<bool, JavaError> {
-        let (pos, handles) = (self.walker.pos, self.walker.next_handle());
+        let (pos, handles) = (self.items.walker.pos, self.items.walker.next_handle());
         let first = read(self);
-        if self.resolved || !self.walker.suspicious || first == Ok(false) {
+        if self.resolved || !self.items.walker.suspicious || first == Ok(false) {
             return first;
         }
         self.resolved = true;
-        match irregular::resolve(self.stream, &self.walker.limits, &self.walker.layouts) {
-            Ok(layouts) if layouts != self.walker.layouts => {
-                self.walker.layouts = layouts;
-                self.walker.rewind(pos, handles);
+        match irregular::resolve(
+            self.items.stream,
+            &self.items.walker.limits,
+            &self.items.walker.layouts,
+        ) {
+            Ok(layouts) if layouts != self.items.walker.layouts => {
+                self.items.walker.layouts = layouts;
+                self.items.walker.rewind(pos, handles);
                 read(self)
             }
             // Damaged further on, perhaps: what stands before the damage is read as it is.
@@ -444,12 +406,12 @@ impl<'a> ObjectInput<'a> {
         self.epoch += 1;
         self.scratch.clear();
         self.scratch.extend_from_slice(&STREAM_HEADER);
-        let before = self.walker.pos;
-        let out_max = self.stream.len() - before + self.growth_left + STREAM_HEADER.len();
+        let before = self.items.walker.pos;
+        let out_max = self.items.stream.len() - before + self.growth_left;
         let mut target = Fresh(0);
         let copied = copy_value(
-            &mut self.walker,
-            self.stream,
+            &mut self.items.walker,
+            self.items.stream,
             &mut self.scratch,
             &mut target,
             self.epoch,
@@ -458,7 +420,7 @@ impl<'a> ObjectInput<'a> {
         if copied == Copied::Aborted {
             return Ok(false);
         }
-        let read = self.walker.pos - before + STREAM_HEADER.len();
+        let read = self.items.walker.pos - before + STREAM_HEADER.len();
         let growth = self.scratch.len().saturating_sub(read);
         self.growth_left = self
             .growth_left
@@ -468,7 +430,7 @@ impl<'a> ObjectInput<'a> {
     }
 
     fn pass(&mut self) -> Result<bool, JavaError> {
-        self.walker.skip_value(self.stream)
+        self.items.walker.skip_value(self.items.stream)
     }
 
     /// Deals with the exception that a writer left in place of a value.
@@ -476,7 +438,7 @@ impl<'a> ObjectInput<'a> {
         if whole {
             return Ok(());
         }
-        let at = self.walker.pos - 1;
+        let at = self.items.walker.pos - 1;
         if !self.extract()? {
             return Err(E::BadTypeCode(code::EXCEPTION).at(at));
         }
@@ -484,28 +446,29 @@ impl<'a> ObjectInput<'a> {
             &self.scratch,
         )));
         // Unlike `ObjectInputStream`, which forgets to, and then reads every later back reference wrongly.
-        self.walker.reset();
+        self.items.walker.reset();
         Err(E::WriteAborted.at(at))
     }
 
     /// Walks over one value: its handle, or `None` for null.
     fn node(&mut self) -> Result<Option<u32>, JavaError> {
-        self.before_object()?;
-        let pos = self.walker.pos;
-        match self.stream.get(pos) {
+        self.items.before_object()?;
+        let pos = self.items.walker.pos;
+        match self.items.stream.get(pos) {
             Some(&code::NULL) => {
-                self.walker.pos += 1;
+                self.items.walker.pos += 1;
                 Ok(None)
             }
             Some(&code::REFERENCE) => {
                 self.pass()?;
-                Ok(self.handle_at(pos + 1))
+                Ok(self.items.handle_at(pos + 1))
             }
             _ => {
-                let from = self.walker.next_handle();
+                let from = self.items.walker.next_handle();
                 let whole = self.with_layouts(Self::pass)?;
                 self.unless_aborted(whole)?;
-                self.walker
+                self.items
+                    .walker
                     .table
                     .handle_at(pos, from)
                     .map(Some)
@@ -520,30 +483,12 @@ impl<'a> ObjectInput<'a> {
         name: &[u8],
         code: u8,
     ) -> Result<Option<[u8; N]>, JavaError> {
-        let at = self.walker.pos;
+        let at = self.items.walker.pos;
         let Some(handle) = self.node()? else {
             return Ok(None);
         };
-        let table = &self.walker.table;
-        let value = table
-            .entry(handle)
-            .filter(|entry| entry.kind == Kind::Object)
-            .and_then(|entry| {
-                let class = table.class(entry.class)?;
-                let above = table.class(class.superclass);
-                let plain = class.name.of(self.stream) == name
-                    && class.flags == code::SERIALIZABLE
-                    && above.is_none_or(|above| !above.has_data() && above.hierarchy == 0);
-                let [field] = table.fields_of(class) else {
-                    return None;
-                };
-                let body = entry.body as usize;
-                self.stream
-                    .get(body..)?
-                    .first_chunk()
-                    .filter(|_| plain && field.code == code)
-            });
-        value.copied().map(Some).ok_or(E::WrongClass.at(at))
+        let value = self.items.boxed_at(handle, name, code);
+        value.map(Some).ok_or(E::WrongClass.at(at))
     }
 }
 

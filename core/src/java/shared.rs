@@ -8,6 +8,7 @@ use super::build::Boxed;
 use super::copy::Target;
 use super::encode::NodeTarget;
 use super::graph::{ClassInfo, Graph, Node, NodeId};
+use super::store::Heap;
 use super::table::{Class, NONE};
 use super::token::Walker;
 
@@ -102,7 +103,7 @@ impl Shared {
         self.next - 1
     }
 
-    fn make_key(&mut self, walker: &Walker, source: &[u8], class: &Class, superclass: u32) {
+    fn make_key(&mut self, walker: &Walker<Heap>, source: &[u8], class: &Class, superclass: u32) {
         self.begin_key(
             class.name.of(source),
             class.uid,
@@ -123,10 +124,10 @@ impl Shared {
     }
 }
 
-impl Target for Shared {
+impl Target<Heap> for Shared {
     const SHARES: bool = true;
 
-    fn known_class(&mut self, walker: &Walker, source: &[u8], class: u32) -> Option<u32> {
+    fn known_class(&mut self, walker: &Walker<Heap>, source: &[u8], class: u32) -> Option<u32> {
         if self.classes.is_empty() {
             return None;
         }
@@ -149,7 +150,7 @@ impl Target for Shared {
         self.type_string(text)
     }
 
-    fn class_written(&mut self, walker: &Walker, source: &[u8], class: u32, handle: u32) {
+    fn class_written(&mut self, walker: &Walker<Heap>, source: &[u8], class: u32, handle: u32) {
         let Some(class) = walker.table.class(class).copied() else {
             return;
         };

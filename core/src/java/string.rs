@@ -7,6 +7,8 @@ use core::fmt;
 
 use bytes::Bytes;
 
+use super::text::is_modified_utf8;
+
 /// A Java string: UTF-16 that need not be well formed, kept in Java's modified UTF-8. Clones share the bytes.
 ///
 /// U+0000 is `C0 80`, and a character beyond U+FFFF is two groups of three bytes, one for each surrogate. A lone
@@ -114,25 +116,6 @@ pub(crate) fn units(bytes: &[u8]) -> impl Iterator<Item = u16> + '_ {
         rest = tail;
         Some(unit)
     })
-}
-
-/// Whether `bytes` is what `DataInput.readUTF` accepts: groups of one to three bytes, nothing cut off.
-///
-/// As Java does, it lets a single zero byte and longer than necessary groups pass: they are carried unchanged.
-pub(crate) fn is_modified_utf8(bytes: &[u8]) -> bool {
-    if bytes.is_ascii() {
-        return true;
-    }
-    let mut rest = bytes;
-    loop {
-        rest = match rest {
-            [] => return true,
-            [0..=0x7F, rest @ ..] => rest,
-            [0xC0..=0xDF, 0x80..=0xBF, rest @ ..] => rest,
-            [0xE0..=0xEF, 0x80..=0xBF, 0x80..=0xBF, rest @ ..] => rest,
-            _ => return false,
-        };
-    }
 }
 
 impl From<&str> for JavaString {

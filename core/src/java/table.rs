@@ -1,8 +1,7 @@
 //! What a walk over a stream has met so far: everything with a handle, and the class descriptors.
 
-use alloc::vec::Vec;
-
-use super::irregular::Layout;
+use super::code;
+use super::store::{List, Store};
 
 /// "No class", "no handle".
 pub(crate) const NONE: u32 = u32::MAX;
@@ -81,6 +80,27 @@ impl Class {
     }
 }
 
+/// Where the declared fields stand in the data of a class with a `writeObject` method.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub(crate) enum Layout {
+    /// First, as they should.
+    #[default]
+    Regular,
+    /// After this many items (segments of block data or objects).
+    Late(u8),
+    /// Nowhere.
+    Absent,
+}
+
+/// Whether the layout of this class can be in doubt.
+pub(crate) fn is_suspect(class: &Class, name: &[u8]) -> bool {
+    class.flags & (code::WRITE_METHOD | code::EXTERNALIZABLE) == code::WRITE_METHOD
+        && class.fields.1 > 0
+        && class.layout == Layout::Regular
+        && !name.starts_with(b"java.")
+        && !name.starts_with(b"org.apache.")
+}
+
 /// A field of a class descriptor.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Field {
@@ -92,19 +112,18 @@ pub(crate) struct Field {
 }
 
 /// Everything met so far.
-#[derive(Debug, Default)]
-pub(crate) struct Table {
-    pub(crate) entries: Vec<Entry>,
-    pub(crate) classes: Vec<Class>,
-    pub(crate) fields: Vec<Field>,
+pub(crate) struct Table<S: Store> {
+    pub(crate) entries: S::Entries,
+    pub(crate) classes: S::Classes,
+    pub(crate) fields: S::Fields,
 }
 
-impl Table {
+impl<S: Store> Table<S> {
     /// Forgets everything, as the protocol does at `TC_RESET` and around `TC_EXCEPTION`.
     pub(crate) fn clear(&mut self) {
-        self.entries.clear();
-        self.classes.clear();
-        self.fields.clear();
+        self.entries.truncate(0);
+        self.classes.truncate(0);
+        self.fields.truncate(0);
     }
 
     /// Forgets what has handles from `handles` on.

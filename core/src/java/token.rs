@@ -1,11 +1,13 @@
 //! A pull parser: the items of one value, one after the other, without recursion.
 
-use alloc::vec::Vec;
-
 use super::code;
-use super::irregular::{Layouts, is_suspect};
-use super::string::is_modified_utf8;
+#[cfg(feature = "alloc")]
+use super::irregular::Layouts;
+#[cfg(feature = "alloc")]
+use super::store::Heap;
+use super::store::{List, Store};
 use super::table::{Class, Entry, Kind, NONE, Span, Table};
+use super::text::is_modified_utf8;
 use super::{JavaError, JavaErrorKind as E, Limits};
 
 /// An item of a value. Handles count from 0.
@@ -70,7 +72,7 @@ pub(super) enum Role {
 
 /// What is open, innermost last.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Frame {
+pub(crate) enum Frame {
     Value,
     DescFields {
         class: u32,
@@ -124,17 +126,16 @@ pub(super) enum Frame {
 /// A walk over the values of a stream.
 ///
 /// The stream is an argument of every call, so that one walker with its tables serves many streams.
-#[derive(Debug)]
-pub(crate) struct Walker {
+pub(crate) struct Walker<S: Store> {
     pub(crate) pos: usize,
     /// Where the last value began, at its type code.
     pub(crate) at: usize,
-    pub(crate) table: Table,
+    pub(crate) table: Table<S>,
     pub(crate) limits: Limits,
-    pub(crate) layouts: Layouts,
+    pub(crate) layouts: S::Layouts,
     /// The next handle: the end of the table, except on a detour.
     pub(super) next: u32,
-    pub(super) stack: Vec<Frame>,
+    pub(super) stack: S::Stack,
     pub(super) depth: usize,
     /// The class that was last read where one is expected.
     pub(super) class: u32,
@@ -157,20 +158,52 @@ pub(super) fn span(start: usize, len: usize) -> Span {
     }
 }
 
-impl Walker {
+impl<S: Store> core::fmt::Debug for Walker<S> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Walker")
+            .field("pos", &self.pos)
+            .field("next", &self.next)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(feature = "alloc")]
+impl Walker<Heap> {
     pub(crate) fn new(limits: &Limits, layouts: Layouts) -> Self {
+        let table = Table {
+            entries: alloc::vec::Vec::new(),
+            classes: alloc::vec::Vec::new(),
+            fields: alloc::vec::Vec::new(),
+        };
+        Self::with(limits, table, alloc::vec::Vec::new(), layouts)
+    }
+}
+
+impl<S: Store> Walker<S> {
+    /// A walker that keeps what it meets in `table` and `stack`.
+    pub(crate) fn with(
+        limits: &Limits,
+        table: Table<S>,
+        stack: S::Stack,
+        layouts: S::Layouts,
+    ) -> Self {
         Self {
             pos: 0,
             at: 0,
-            table: Table::default(),
+            table,
             limits: *limits,
             layouts,
             next: 0,
-            stack: Vec::new(),
+            stack,
             depth: 0,
             class: NONE,
             suspicious: false,
         }
+    }
+
+    /// Opens something.
+    pub(super) fn open_frame(&mut self, frame: Frame) -> Result<(), JavaError> {
+        self.stack.push(frame).map_err(|_| E::TooDeep.at(self.pos))
     }
 
     /// Begins anew at `pos`, with empty tables.
@@ -183,21 +216,21 @@ impl Walker {
     pub(crate) fn reset(&mut self) {
         self.table.clear();
         self.next = 0;
-        self.stack.clear();
+        self.stack.truncate(0);
         self.depth = 0;
     }
 
     /// Goes back to `pos`, where `handles` had been given out, to read once more what follows.
     pub(crate) fn rewind(&mut self, pos: usize, handles: u32) {
         (self.pos, self.next) = (pos, handles);
-        self.stack.clear();
+        self.stack.truncate(0);
         self.depth = 0;
         self.table.truncate(handles);
     }
 
     /// Expects one value.
-    pub(crate) fn expect_value(&mut self) {
-        self.stack.push(Frame::Value);
+    pub(crate) fn expect_value(&mut self) -> Result<(), JavaError> {
+        self.open_frame(Frame::Value)
     }
 
     /// How much is open; 0 when the value is over.
@@ -217,11 +250,11 @@ impl Walker {
             .entry(handle)
             .ok_or(E::BadHandle(handle).at(self.pos))?
             .start as usize;
-        self.stack.push(Frame::Return {
+        self.open_frame(Frame::Return {
             pos: self.pos,
             next: self.next,
-        });
-        self.stack.push(Frame::Value);
+        })?;
+        self.open_frame(Frame::Value)?;
         self.next = self.table.first_handle_of(handle);
         self.pos = start;
         Ok(start)
@@ -251,28 +284,13 @@ impl Walker {
 
     /// Passes over one value; `false` if the writer gave up in it, and an exception follows.
     pub(crate) fn skip_value(&mut self, stream: &[u8]) -> Result<bool, JavaError> {
-        self.expect_value();
+        self.expect_value()?;
         while !self.stack.is_empty() {
             if self.next(stream)? == Token::Exception {
                 return Ok(false);
             }
         }
         Ok(true)
-    }
-
-    /// The names of up to `max` classes whose layout is in doubt, in the order of the stream.
-    pub(crate) fn suspects(&self, stream: &[u8], max: usize) -> Vec<bytes::Bytes> {
-        let mut names: Vec<bytes::Bytes> = Vec::new();
-        for class in &self.table.classes {
-            let name = class.name.of(stream);
-            if is_suspect(class, name)
-                && names.len() < max
-                && !names.iter().any(|known| known == name)
-            {
-                names.push(bytes::Bytes::copy_from_slice(name));
-            }
-        }
-        names
     }
 
     /// The next item.
@@ -285,23 +303,23 @@ impl Walker {
                 Frame::Value => return self.value(stream, Role::Value),
                 Frame::Elements { left } => {
                     if let Some(left) = left.checked_sub(1) {
-                        self.stack.push(Frame::Elements { left });
+                        self.open_frame(Frame::Elements { left })?;
                         return self.value(stream, Role::Value);
                     }
                 }
                 Frame::Objects { class, left } => match left.checked_sub(1) {
                     Some(left) => {
-                        self.stack.push(Frame::Objects { class, left });
+                        self.open_frame(Frame::Objects { class, left })?;
                         return self.value(stream, Role::Value);
                     }
-                    None => self.after_fields(class),
+                    None => self.after_fields(class)?,
                 },
                 Frame::Primitives { class } => {
                     let info = self.info(class)?;
-                    self.stack.push(Frame::Objects {
+                    self.open_frame(Frame::Objects {
                         class,
                         left: info.object_fields,
-                    });
+                    })?;
                     if info.primitive_len > 0 {
                         let start = self.pos;
                         self.take(stream, info.primitive_len as usize)?;
@@ -313,10 +331,10 @@ impl Walker {
                 }
                 Frame::Late { class, left } => {
                     let Some(left) = left.checked_sub(1) else {
-                        self.stack.push(Frame::Primitives { class });
+                        self.open_frame(Frame::Primitives { class })?;
                         continue;
                     };
-                    self.stack.push(Frame::Late { class, left });
+                    self.open_frame(Frame::Late { class, left })?;
                     return match byte_at(stream, self.pos)? {
                         code @ (code::BLOCK_DATA | code::BLOCK_DATA_LONG) => {
                             self.block(stream, code)
@@ -329,12 +347,12 @@ impl Walker {
                         code::END_BLOCK_DATA => {
                             self.pos += 1;
                             if let Frame::DescAnnotation { class } = frame {
-                                self.stack.push(Frame::DescSuper { class });
+                                self.open_frame(Frame::DescSuper { class })?;
                             }
                             return Ok(Token::EndBlock);
                         }
                         code => {
-                            self.stack.push(frame);
+                            self.open_frame(frame)?;
                             return match code {
                                 code::BLOCK_DATA | code::BLOCK_DATA_LONG => {
                                     self.block(stream, code)
@@ -357,7 +375,7 @@ impl Walker {
                     return Ok(Token::Close);
                 }
                 Frame::Open { kind, start } => {
-                    self.stack.push(Frame::Opened { kind, start });
+                    self.open_frame(Frame::Opened { kind, start })?;
                     return self.value(stream, Role::Class);
                 }
                 Frame::Opened { kind, start } => return self.opened(stream, kind, start),
@@ -368,7 +386,7 @@ impl Walker {
                     }
                 }
                 Frame::DescSuper { class } => {
-                    self.stack.push(Frame::DescDone { class });
+                    self.open_frame(Frame::DescDone { class })?;
                     return self.value(stream, Role::Superclass);
                 }
                 Frame::DescDone { class } => return self.desc_done(stream, class),
@@ -445,13 +463,15 @@ impl Walker {
             if self.table.entries.len() >= self.limits.objects {
                 return Err(E::TooManyObjects.at(start));
             }
-            self.table.entries.push(Entry {
+            let entry = Entry {
                 kind,
                 start: start as u32,
                 body: body as u32,
                 class,
                 mark: (0, 0),
-            });
+            };
+            let entered = self.table.entries.push(entry);
+            entered.map_err(|_| E::TooManyObjects.at(start))?;
         }
         self.next += 1;
         Ok(handle)
@@ -507,10 +527,10 @@ impl Walker {
 
     fn open(&mut self, kind: Kind, start: usize) -> Result<Token, JavaError> {
         self.deeper()?;
-        self.stack.push(Frame::Open {
+        self.open_frame(Frame::Open {
             kind,
             start: start as u32,
-        });
+        })?;
         Ok(Token::Open(kind))
     }
 

@@ -1,14 +1,14 @@
 //! The parts of the pull parser that know about classes: descriptors, and what objects of them have for data.
 
-use super::irregular::{Layout, is_suspect};
-use super::table::{Class, Field, Kind, NONE, Span};
+use super::store::{KnownLayouts, List, Store};
+use super::table::{Class, Field, Kind, Layout, NONE, Span, is_suspect};
 use super::token::{Frame, Role, Token, Walker, span};
 use super::{JavaError, JavaErrorKind as E, code};
 
 /// Superclasses one class may have: real ones have a dozen at most.
 const HIERARCHY_MAX: u16 = 64;
 
-impl Walker {
+impl<S: Store> Walker<S> {
     /// A class descriptor after its type code, up to the number of fields.
     pub(super) fn desc(&mut self, stream: &[u8], start: usize) -> Result<Token, JavaError> {
         self.deeper()?;
@@ -24,8 +24,8 @@ impl Walker {
         if contradictory {
             return Err(E::BadDescriptor.at(start));
         }
-        let class = self.add_class(handle, name, uid, flags, count);
-        self.stack.push(Frame::DescFields { class, next: 0 });
+        let class = self.add_class(handle, name, uid, flags, count)?;
+        self.open_frame(Frame::DescFields { class, next: 0 })?;
         Ok(Token::Desc { handle, class })
     }
 
@@ -44,20 +44,27 @@ impl Walker {
             0,
             code::SERIALIZABLE,
             0,
-        );
+        )?;
         if let Some(info) = self.table.classes.get_mut(class as usize) {
             info.proxy = true;
             info.interfaces = count as u32;
         }
-        self.stack.push(Frame::DescAnnotation { class });
+        self.open_frame(Frame::DescAnnotation { class })?;
         Ok(Token::Desc { handle, class })
     }
 
     /// A new class, or the one that is already known by this handle.
-    fn add_class(&mut self, handle: u32, name: Span, uid: i64, flags: u8, count: u16) -> u32 {
+    fn add_class(
+        &mut self,
+        handle: u32,
+        name: Span,
+        uid: i64,
+        flags: u8,
+        count: u16,
+    ) -> Result<u32, JavaError> {
         let class = self.table.entry(handle).map_or(NONE, |entry| entry.class);
         if class as usize == self.table.classes.len() {
-            self.table.classes.push(Class {
+            let new = Class {
                 name,
                 uid,
                 flags,
@@ -71,9 +78,11 @@ impl Walker {
                 superclass: NONE,
                 hierarchy: 0,
                 handle,
-            });
+            };
+            let added = self.table.classes.push(new);
+            added.map_err(|_| E::TooManyObjects.at(self.pos))?;
         }
-        class
+        Ok(class)
     }
 
     /// The fields of a descriptor from number `next` on, up to one that has a type string.
@@ -105,17 +114,19 @@ impl Walker {
                     _ if info.object_fields > 0 => return Err(E::BadDescriptor.at(at)),
                     _ => info.primitive_len += width,
                 }
-                self.table.fields.push(Field {
+                let field = Field {
                     code,
                     name,
                     signature: self.next,
-                });
+                };
+                let added = self.table.fields.push(field);
+                added.map_err(|_| E::TooManyObjects.at(at))?;
             }
             if width == 0 {
-                self.stack.push(Frame::DescFields {
+                self.open_frame(Frame::DescFields {
                     class,
                     next: number + 1,
-                });
+                })?;
                 let token = self.value(stream, Role::TypeString)?;
                 if let (Token::Reference { handle, .. }, false) = (token, known.complete)
                     && let Some(field) = self.table.fields.last_mut()
@@ -125,7 +136,7 @@ impl Walker {
                 return Ok(Some(token));
             }
         }
-        self.stack.push(Frame::DescAnnotation { class });
+        self.open_frame(Frame::DescAnnotation { class })?;
         Ok(None)
     }
 
@@ -177,11 +188,11 @@ impl Walker {
             return Err(E::BadDescriptor.at(self.pos));
         }
         let handle = self.define(kind, start as usize, self.pos, class)?;
-        self.stack.push(Frame::Close);
+        self.open_frame(Frame::Close)?;
         match kind {
             Kind::Object => self.object_data(&info, class)?,
             Kind::Array => self.array_data(stream, &info)?,
-            Kind::Enum => self.stack.push(Frame::EnumName),
+            Kind::Enum => self.open_frame(Frame::EnumName)?,
             Kind::Class | Kind::String | Kind::ClassDesc => {}
         }
         Ok(Token::Body { handle, class })
@@ -193,17 +204,17 @@ impl Walker {
             if info.flags & code::EXTERNAL_BLOCK_DATA == 0 {
                 return Err(E::UnknownExtent.at(self.pos));
             }
-            self.stack.push(Frame::Annotation);
+            self.open_frame(Frame::Annotation)?;
             return Ok(());
         }
         let (mut class, mut info) = (class, Some(*info));
         while let Some(level) = info {
             if level.has_data() {
-                self.stack.push(match level.layout {
+                self.open_frame(match level.layout {
                     Layout::Regular => Frame::Primitives { class },
                     Layout::Late(items) => Frame::Late { class, left: items },
                     Layout::Absent => Frame::Annotation,
-                });
+                })?;
             }
             class = level.superclass;
             info = self.table.class(class).copied();
@@ -230,22 +241,23 @@ impl Walker {
         if count > left || count.saturating_mul(width) > left {
             return Err(E::Truncated.at(stream.len()));
         }
-        self.stack.push(match width {
+        self.open_frame(match width {
             0 => Frame::Elements { left: count as u32 },
             _ => Frame::Raw {
                 len: (count * width) as u32,
             },
-        });
+        })?;
         Ok(())
     }
 
-    pub(super) fn after_fields(&mut self, class: u32) {
+    pub(super) fn after_fields(&mut self, class: u32) -> Result<(), JavaError> {
         if self
             .table
             .class(class)
             .is_some_and(|info| info.flags & code::WRITE_METHOD != 0)
         {
-            self.stack.push(Frame::Annotation);
+            self.open_frame(Frame::Annotation)?;
         }
+        Ok(())
     }
 }

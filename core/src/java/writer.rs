@@ -5,12 +5,13 @@ use core::fmt;
 
 use bytes::{BufMut, Bytes};
 
-use super::bytes::{STREAM_HEADER, begin};
+use super::begin::{self, STREAM_HEADER};
 use super::copy::{Copied, copy_value};
 use super::encode::{NodeTarget, put_block};
 use super::irregular::{self, Layouts};
 use super::leaf::{Leaf, Leaves};
 use super::shared::Shared;
+use super::store::Heap;
 use super::token::Walker;
 use super::{Graph, JavaBytes, JavaError, JavaErrorKind as E, JavaString, Limits, Slot, code};
 
@@ -26,7 +27,7 @@ pub struct ObjectOutput {
     shared: Shared,
     leaves: Leaves,
     /// For walking over values that are written.
-    walker: Walker,
+    walker: Walker<Heap>,
     epoch: u32,
     /// The handles of the descriptors of `Long`, `Integer` and `Boolean`, once written.
     long: Option<u32>,

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use super::{SessionId, StreamValue};
+use super::{ActionType, SessionId, StreamValue};
 use crate::java::{JavaBytes, JavaError, JavaString, Limits, ObjectInput, ObjectOutput};
 
 /// The changes to one session. `DeltaRequest`.
@@ -75,41 +75,6 @@ impl Action {
             name,
             value,
         }
-    }
-}
-
-/// What an [`Action`] changes: `DeltaRequest.TYPE_*`. Unknown numbers are carried; appliers skip them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct ActionType(pub i32);
-
-impl ActionType {
-    /// 0: an attribute.
-    pub const ATTRIBUTE: Self = Self(0);
-    /// 1: the principal.
-    pub const PRINCIPAL: Self = Self(1);
-    /// 2: the new flag.
-    pub const IS_NEW: Self = Self(2);
-    /// 3: the interval after which an unused session times out, in seconds.
-    pub const MAX_INTERVAL: Self = Self(3);
-    /// 4: the authentication type.
-    pub const AUTH_TYPE: Self = Self(4);
-    /// 5: a session listener.
-    pub const LISTENER: Self = Self(5);
-    /// 6: a note.
-    pub const NOTE: Self = Self(6);
-
-    /// The name that actions of this kind have on the wire, if they have no name of their own.
-    pub fn fixed_name(self) -> Option<JavaString> {
-        let name: &'static [u8] = match self {
-            Self::PRINCIPAL => b"__SET__PRINCIPAL__",
-            Self::IS_NEW => b"__SET__ISNEW__",
-            Self::MAX_INTERVAL => b"__SET__MAXINTERVAL__",
-            Self::AUTH_TYPE => b"__SET__AUTHTYPE__",
-            Self::LISTENER => b"__SET__LISTENER__",
-            _ => return None,
-        };
-        JavaString::from_modified_utf8(bytes::Bytes::from_static(name))
     }
 }
 

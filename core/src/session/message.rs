@@ -1,11 +1,13 @@
 //! `SessionMessageImpl`: what cluster members tell each other about sessions.
 
+#[cfg(feature = "alloc")]
 use alloc::vec::Vec;
 
-use bytes::{Buf, BufMut};
-
 use super::EventType;
-use crate::java::{Boxed, FieldValue, Graph, JavaError, JavaString, Limits, NodeId};
+use crate::java::JavaError;
+#[cfg(feature = "alloc")]
+use crate::java::{Boxed, FieldValue, Graph, JavaString, Limits, NodeId};
+use crate::wire::{Full, Reader, Sink};
 
 /// A session message, borrowed from the stream that holds it. `SessionMessageImpl`, spec UID 2.
 ///
@@ -101,10 +103,11 @@ const PREAMBLE: &[u8] = b"\xAC\xED\x00\x05\
     J\x00\x09timestampxp";
 
 /// The class.
+#[cfg(feature = "alloc")]
 const CLASS_NAME: &str = "org.apache.catalina.ha.session.SessionMessageImpl";
 
 /// The beginning of a `byte[]` whose class has not been described yet.
-const BYTE_ARRAY: &[u8] = b"ur\x00\x02[B\xAC\xF3\x17\xF8\x06\x08T\xE0\x02\x00\x00xp";
+pub(crate) const BYTE_ARRAY: &[u8] = b"ur\x00\x02[B\xAC\xF3\x17\xF8\x06\x08T\xE0\x02\x00\x00xp";
 
 /// The handle after those of the preamble: the first string's.
 const FIRST_HANDLE: u32 = 0x7E_0005;
@@ -146,14 +149,14 @@ impl<'a> SessionMessage<'a> {
     }
 
     /// Reads a message that lies as every Tomcat from 8.0 on writes it; `None` for any other layout, which
-    /// [`normalize`](Self::normalize) can turn into this one.
+    /// `normalize` (with `alloc`) can turn into this one.
     pub fn read(stream: &'a [u8]) -> Option<Self> {
-        let mut rest = stream.strip_prefix(PREAMBLE)?;
+        let mut rest = Reader::new(stream.strip_prefix(PREAMBLE)?);
         let mut message = Self {
-            base_timestamp_ms: rest.try_get_i64().ok()?,
-            event_type: rest.try_get_i32().ok()?,
-            timestamp_ms: rest.try_get_i64().ok()?,
-            timestamp_set: rest.try_get_u8().ok()? != 0,
+            base_timestamp_ms: rest.i64("timestamp").ok()?,
+            event_type: rest.i32("mEvtType").ok()?,
+            timestamp_ms: rest.i64("serializationTimestamp").ok()?,
+            timestamp_set: rest.bool("timestampSet").ok()?,
             ..Self::default()
         };
         let mut next = FIRST_HANDLE;
@@ -181,6 +184,7 @@ impl<'a> SessionMessage<'a> {
     /// # Errors
     ///
     /// If the stream cannot be read or holds something else.
+    #[cfg(feature = "alloc")]
     pub fn normalize(stream: &[u8], limits: &Limits) -> Result<Vec<u8>, MessageError> {
         let graph = Graph::parse(stream, limits)?;
         let root = graph.root().ok_or(MessageError::OtherClass)?;
@@ -239,16 +243,26 @@ impl<'a> SessionMessage<'a> {
     }
 
     /// Appends the whole stream.
-    pub fn write(&self, out: &mut impl BufMut) {
-        let array = self.begin(out);
+    #[cfg(feature = "alloc")]
+    pub fn write(&self, out: &mut Vec<u8>) {
+        // A vector is never full.
+        let _ = self.write_to(out);
+    }
+
+    /// Writes the whole stream.
+    ///
+    /// # Errors
+    ///
+    /// [`Full`] without room.
+    pub fn write_to(&self, out: &mut impl Sink) -> Result<(), Full> {
+        let array = self.begin(out)?;
         if let Some(payload) = self.session {
-            out.put_slice(BYTE_ARRAY);
-            out.put_u32(u32::try_from(payload.len()).unwrap_or(u32::MAX));
-            out.put_slice(payload);
+            out.put(BYTE_ARRAY)?;
+            out.put_sized(payload)?;
         } else {
-            out.put_u8(NULL);
+            out.put_u8(NULL)?;
         }
-        self.end(out, array);
+        self.end(out, array)
     }
 
     /// The length of the stream, at most: exact if nothing is shared.
@@ -263,18 +277,18 @@ impl<'a> SessionMessage<'a> {
     }
 
     /// Everything before the payload; gives the handle that the payload's class gets.
-    fn begin(&self, out: &mut impl BufMut) -> u32 {
-        out.put_slice(PREAMBLE);
-        out.put_i64(self.base_timestamp_ms);
-        out.put_i32(self.event_type);
-        out.put_i64(self.timestamp_ms);
-        out.put_u8(u8::from(self.timestamp_set));
-        put_text(out, self.context_name);
-        FIRST_HANDLE.wrapping_add(u32::from(self.context_name.is_some()))
+    pub(crate) fn begin(&self, out: &mut impl Sink) -> Result<u32, Full> {
+        out.put(PREAMBLE)?;
+        out.put_i64(self.base_timestamp_ms)?;
+        out.put_i32(self.event_type)?;
+        out.put_i64(self.timestamp_ms)?;
+        out.put_u8(u8::from(self.timestamp_set))?;
+        put_text(out, self.context_name)?;
+        Ok(FIRST_HANDLE.wrapping_add(u32::from(self.context_name.is_some())))
     }
 
-    /// Everything after the payload.
-    fn end(&self, out: &mut impl BufMut, array: u32) {
+    /// Everything after the payload, which counts as there if `session` is set, whatever it holds.
+    pub(crate) fn end(&self, out: &mut impl Sink, array: u32) -> Result<(), Full> {
         let own = if self.session.is_some() {
             array.wrapping_add(2)
         } else {
@@ -283,16 +297,16 @@ impl<'a> SessionMessage<'a> {
         let shares_context = self.context_name.is_some() && self.sharing.session_id_is_context;
         let id_handle = if shares_context { FIRST_HANDLE } else { own };
         if shares_context {
-            put_reference(out, FIRST_HANDLE);
+            put_reference(out, FIRST_HANDLE)?;
         } else {
-            put_text(out, self.session_id);
+            put_text(out, self.session_id)?;
         }
         if self.context_name.is_some() && self.sharing.unique_id_is_context {
-            put_reference(out, FIRST_HANDLE);
+            put_reference(out, FIRST_HANDLE)
         } else if self.session_id.is_some() && self.sharing.unique_id_is_session_id {
-            put_reference(out, id_handle);
+            put_reference(out, id_handle)
         } else {
-            put_text(out, self.unique_id);
+            put_text(out, self.unique_id)
         }
     }
 }
@@ -300,58 +314,56 @@ impl<'a> SessionMessage<'a> {
 type Text<'a> = (u32, Option<&'a [u8]>);
 
 /// A string: null, new (it takes a handle), or a reference to one of two earlier ones.
-fn text<'a>(rest: &mut &'a [u8], next: &mut u32, a: Text<'a>, b: Text<'a>) -> Option<Text<'a>> {
-    let len = match rest.try_get_u8().ok()? {
+fn text<'a>(rest: &mut Reader<'a>, next: &mut u32, a: Text<'a>, b: Text<'a>) -> Option<Text<'a>> {
+    const TEXT: &str = "text";
+    let len = match rest.u8(TEXT).ok()? {
         NULL => return Some((0, None)),
         REFERENCE => {
-            let handle = rest.try_get_u32().ok()?;
+            let handle = rest.u32(TEXT).ok()?;
             return [a, b]
                 .into_iter()
                 .find(|text| text.1.is_some() && text.0 == handle);
         }
-        STRING => usize::from(rest.try_get_u16().ok()?),
-        LONG_STRING => usize::try_from(rest.try_get_u64().ok()?).ok()?,
+        STRING => usize::from(rest.u16(TEXT).ok()?),
+        LONG_STRING => usize::try_from(rest.u64(TEXT).ok()?).ok()?,
         _ => return None,
     };
-    let (text, tail) = rest.split_at_checked(len)?;
+    let text = rest.take(len, TEXT).ok()?;
     if !crate::java::is_modified_utf8(text) {
         return None;
     }
-    *rest = tail;
     let handle = *next;
     *next = next.wrapping_add(1);
     Some((handle, Some(text)))
 }
 
 /// A `byte[]` or null.
-fn payload<'a>(rest: &mut &'a [u8], next: &mut u32) -> Option<Option<&'a [u8]>> {
-    if let Some(tail) = rest.strip_prefix(&[NULL]) {
-        *rest = tail;
+fn payload<'a>(rest: &mut Reader<'a>, next: &mut u32) -> Option<Option<&'a [u8]>> {
+    if let Some(tail) = rest.rest().strip_prefix(&[NULL]) {
+        *rest = Reader::new(tail);
         return Some(None);
     }
-    *rest = rest.strip_prefix(BYTE_ARRAY)?;
-    let len = usize::try_from(rest.try_get_i32().ok()?).ok()?;
-    let (payload, tail) = rest.split_at_checked(len)?;
-    *rest = tail;
+    *rest = Reader::new(rest.rest().strip_prefix(BYTE_ARRAY)?);
+    let payload = rest.sized(usize::MAX, "mSession").ok()?;
     *next = next.wrapping_add(2);
     Some(Some(payload))
 }
 
-fn put_text(out: &mut impl BufMut, text: Option<&[u8]>) {
+fn put_text(out: &mut impl Sink, text: Option<&[u8]>) -> Result<(), Full> {
     let Some(text) = text else {
         return out.put_u8(NULL);
     };
     if let Ok(len) = u16::try_from(text.len()) {
-        out.put_u8(STRING);
-        out.put_u16(len);
+        out.put_u8(STRING)?;
+        out.put(&len.to_be_bytes())?;
     } else {
-        out.put_u8(LONG_STRING);
-        out.put_u64(text.len() as u64);
+        out.put_u8(LONG_STRING)?;
+        out.put_u64(text.len() as u64)?;
     }
-    out.put_slice(text);
+    out.put(text)
 }
 
-fn put_reference(out: &mut impl BufMut, handle: u32) {
-    out.put_u8(REFERENCE);
-    out.put_u32(handle);
+fn put_reference(out: &mut impl Sink, handle: u32) -> Result<(), Full> {
+    out.put_u8(REFERENCE)?;
+    out.put_u32(handle)
 }

@@ -4,57 +4,104 @@
 //! [`DeltaManager`], one a web application, which keeps the sessions the same on every member; it is reached
 //! through a [`Cluster`](crate::cluster::Cluster).
 
+mod action_type;
+#[cfg(feature = "alloc")]
 mod commands;
+#[cfg(feature = "alloc")]
 mod config;
+#[cfg(feature = "alloc")]
 mod delta_manager;
+#[cfg(feature = "alloc")]
 mod delta_request;
+#[cfg(feature = "alloc")]
 mod delta_session;
+#[cfg(feature = "alloc")]
 mod departed;
+#[cfg(feature = "alloc")]
 mod donor;
+#[cfg(feature = "alloc")]
 mod error;
 mod event_type;
+#[cfg(feature = "alloc")]
 mod expiry;
+#[cfg(feature = "alloc")]
 mod fields;
+#[cfg(feature = "alloc")]
 mod filter;
+#[cfg(feature = "alloc")]
 mod held;
+#[cfg(feature = "alloc")]
 mod id;
 mod message;
-mod outcome;
+#[cfg(feature = "alloc")]
 mod receive;
+#[cfg(feature = "alloc")]
+mod outcome;
+#[cfg(feature = "alloc")]
+mod receive;
+#[cfg(feature = "alloc")]
 mod reconcile;
+#[cfg(feature = "alloc")]
 mod record;
+#[cfg(feature = "alloc")]
 mod send;
+#[cfg(feature = "alloc")]
 mod stamp;
+#[cfg(feature = "alloc")]
 mod state;
+#[cfg(feature = "alloc")]
 mod stats;
+#[cfg(feature = "alloc")]
 mod stream_value;
+#[cfg(feature = "alloc")]
 mod table;
+#[cfg(feature = "alloc")]
 mod transfer;
 
+pub use action_type::ActionType;
+#[cfg(feature = "alloc")]
 pub use config::{DeltaManagerConfig, ManagerConfigError, ManagerLimits};
+#[cfg(feature = "alloc")]
 pub use delta_manager::DeltaManager;
+#[cfg(feature = "alloc")]
 pub(crate) use delta_manager::manager_name;
-pub use delta_request::{
-    Action, ActionType, DeltaRequest, read_new_session_id, write_new_session_id,
-};
+#[cfg(feature = "alloc")]
+pub use delta_request::{Action, DeltaRequest, read_new_session_id, write_new_session_id};
+#[cfg(feature = "alloc")]
 pub use delta_session::DeltaSession;
+#[cfg(feature = "alloc")]
 pub use error::SessionError;
 pub use event_type::{EventCounters, EventType};
+#[cfg(feature = "alloc")]
 pub use filter::NameFilter;
+#[cfg(feature = "alloc")]
 pub use id::SessionId;
+pub(crate) use message::BYTE_ARRAY;
 pub use message::{MessageError, SessionMessage, Sharing};
+#[cfg(feature = "alloc")]
 pub use outcome::{ManagerState, TransferOutcome, TransferResult};
+#[cfg(feature = "alloc")]
 pub(crate) use receive::Source;
+#[cfg(feature = "alloc")]
 pub use reconcile::{
     Cursor, Ended, EndedHow, Known, KnownField, RECONCILE_MAGIC, ReconcileBody, ReconcileMessage,
     Stage, Told, ToldField, ToldSession, ToldValue,
 };
+#[cfg(feature = "alloc")]
 pub(crate) use reconcile::{SOON, Wanted};
+#[cfg(feature = "alloc")]
 pub use record::{RecordNotes, SessionHead, SessionRecord};
+#[cfg(feature = "alloc")]
 pub(crate) use send::{Cx, Out};
+#[cfg(feature = "alloc")]
 pub use stamp::Stamp;
+#[cfg(feature = "alloc")]
 pub(crate) use stamp::writer;
+#[cfg(feature = "alloc")]
 pub use state::{StateReader, begin_state};
+#[cfg(feature = "alloc")]
 pub use stats::ManagerStats;
+#[cfg(feature = "alloc")]
 pub use stream_value::StreamValue;
+#[cfg(feature = "alloc")]
 pub(crate) use transfer::is_older;
