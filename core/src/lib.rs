@@ -8,7 +8,28 @@
 //! 2. [`channel`] (with [`interceptor`], [`membership`] and [`transport`] inside): Tribes' `GroupChannel`;
 //! 3. [`session`] and [`cluster`]: Tomcat's `DeltaManager` and `SimpleTcpCluster`.
 //!
+//! [`fixed`] is all of it once more for machines without a heap: one member with one session manager, in fixed memory.
+//!
 //! Read [`engine`] first: it is the whole boundary between this crate and whoever drives it.
+//!
+//! # Features
+//!
+//! | feature | brings |
+//! |---|---|
+//! | none | [`wire`], [`fixed`], [`engine`], [`time`], [`rng`], the formats of [`session`] messages: no allocator, no panic |
+//! | `alloc` | everything else; no operating system |
+//! | `std` (default) | `alloc`, and errors of the standard library as sources |
+//! | `serde` | attribute values to and from any `serde` type; brings `alloc` |
+//! | `defmt` | `defmt::Format` on what firmware logs |
+//!
+//! What needs `alloc`, and why:
+//!
+//! | | because |
+//! |---|---|
+//! | `channel`, `membership`, `transport` | queues, tables and gathered frames grow up to limits that are chosen at run time; [`fixed`] has them with capacities in its type |
+//! | `cluster`, `session` (but its messages) | many managers; sessions and held messages shared between tables; filters by closures |
+//! | `java` | values as trees and graphs are as large as what they describe; [`fixed`] carries them as bytes |
+//! | `wire::Member` | owns its fields, whatever their length; `wire::MemberBlock` borrows them |
 #![no_std]
 #![cfg_attr(
     not(test),

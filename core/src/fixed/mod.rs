@@ -1,9 +1,9 @@
 //! A cluster member without a heap: membership, failure detection, messages with ACKs, and the delta manager with its
 //! sessions, in capacities that [`Memory`] names in one place.
 //!
-//! It is an [`Engine`](crate::engine::Engine) like [`channel`](crate::wire) and the rest of the crate, made of the same
-//! formats, and to its peers it is a member like any other; they treat it as they treat a Tomcat. It reads nothing from the
-//! heap that firmware does not have: attribute values are carried as the Java object streams they came as.
+//! It is an [`Engine`](crate::engine::Engine) like the machines with a heap, made of the same formats, and to its peers it is
+//! a member like any other; they treat it as they treat a Tomcat. Attribute values are carried as the Java object streams
+//! they came as.
 //!
 //! What it leaves out: application messages other than through a [`Listener`] and
 //! [`send`](Cluster::send), more than one session manager, attribute filters, messages by UDP, and Java classes that do not

@@ -34,18 +34,22 @@ impl<L: Listener> Cluster<'_, L> {
         id
     }
 
-    /// Closes the connection that has been silent longest, if there is one that never brought a message.
+    /// Closes the connection that has been silent longest: one that never brought a message, else one with nothing under
+    /// way, whose owner opens another when it needs it. A check must always get through.
     fn make_room(&mut self) -> bool {
-        let silent = (0..self.conns.len()).filter_map(|slot| match self.conns.at(slot) {
-            Some((id, conn)) if conn.kind == Kind::Receiver && !conn.messages => {
-                Some((conn.active_at, id))
-            }
-            _ => None,
+        let silent = (0..self.conns.len()).filter_map(|slot| {
+            let (id, conn) = self.conns.at(slot)?;
+            let idle = conn.len == 0 && !conn.has_acks();
+            (conn.kind == Kind::Receiver && (idle || !conn.messages)).then_some((
+                conn.messages,
+                conn.active_at,
+                id,
+            ))
         });
         // The place is free only once the driver has been told, but the sum counts at once; a peer that comes too early
         // is refused.
         match silent.min() {
-            Some((_, id)) => {
+            Some((.., id)) => {
                 self.conns.end(id, End::Close);
                 true
             }

@@ -12,6 +12,7 @@ mod applications;
 mod channel;
 mod creation;
 mod custom_class;
+mod firmware;
 mod frames;
 mod interceptors;
 mod joining;
