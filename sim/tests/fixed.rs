@@ -538,6 +538,8 @@ fn nothing_is_lost_on_a_bad_network() {
         let mut ids = Vec::new();
         for round in 0..6u16 {
             ids.push(create(&mut world, round % 4, &values()));
+            // A request follows its session no sooner than a slow network lets it.
+            world.run_for(seconds(10));
             if round == 3 {
                 world.reset_streams(NodeId::new(0), NodeId::new(1));
                 world.reset_streams(NodeId::new(1), NodeId::new(2));

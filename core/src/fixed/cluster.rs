@@ -406,15 +406,18 @@ impl<'m, L> Cluster<'m, L> {
         }
         due(self.heartbeat_at);
         due(self.settle_at);
+        // While no other check can begin, the end of one that runs comes first.
+        let may_check = self.may_check();
         for (slot, peer) in self.peers.iter().enumerate().filter(|(_, peer)| peer.used) {
             match peer.check {
-                Check::Idle => {}
-                Check::Due(at) | Check::Running(_, at) => due(Some(at)),
+                Check::Due(at) if may_check => due(Some(at)),
+                Check::Running(_, at) => due(Some(at)),
+                Check::Idle | Check::Due(_) => {}
             }
             if !peer.lane.is_empty() {
                 due(Some(peer.lane.progress_at + self.config.timeout));
                 if peer.lane.conn.is_none() && peer.lane.wants_to_write(self.queues.get(slot)) {
-                    due(Some(peer.lane.progress_at + RETRY));
+                    due(Some(peer.lane.tried_at + RETRY));
                 }
             }
         }

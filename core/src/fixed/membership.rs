@@ -302,6 +302,12 @@ impl<L> Cluster<'_, L> {
         }
     }
 
+    /// Whether another check can begin.
+    pub(super) fn may_check(&self) -> bool {
+        let running = self.peers.iter().filter(|peer| peer.is_checking());
+        self.phase == Phase::Running && running.count() < PROBES_MAX
+    }
+
     /// Gives up checks that take too long and starts those that are due: of doubted members first, then of configured ones.
     pub(super) fn checks_due(&mut self, now: Instant) {
         for slot in 0..self.peers.len() {
@@ -312,10 +318,7 @@ impl<L> Cluster<'_, L> {
                 self.check_closed(now, slot, conn);
             }
         }
-        if self.phase != Phase::Running {
-            return;
-        }
-        while self.peers.iter().filter(|peer| peer.is_checking()).count() < PROBES_MAX {
+        while self.may_check() {
             let due = self.peers.iter().enumerate().filter_map(|(slot, peer)| {
                 let at = match peer.check {
                     Check::Due(at) if at <= now && peer.used => at,

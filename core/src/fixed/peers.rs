@@ -144,6 +144,8 @@ pub(super) struct Lane {
     pub(super) attempts: u8,
     /// When anything last got done while something waited.
     pub(super) progress_at: Instant,
+    /// When a connection was last looked for in vain.
+    pub(super) tried_at: Instant,
 }
 
 impl Lane {
@@ -155,6 +157,7 @@ impl Lane {
         sent: 0,
         attempts: 0,
         progress_at: Instant::ZERO,
+        tried_at: Instant::ZERO,
     };
 
     pub(super) const fn is_empty(&self) -> bool {

@@ -379,7 +379,8 @@ impl<L> Cluster<'_, L> {
                 self.done(slot, Some(FaultCause::TimedOut));
                 self.suspect(now, slot);
                 self.poke(slot);
-            } else if peer.lane.conn.is_none() && peer.lane.progress_at + RETRY <= now {
+            } else if peer.lane.conn.is_none() && peer.lane.tried_at + RETRY <= now {
+                peer.lane.tried_at = now;
                 self.poke(slot);
             }
         }

@@ -33,7 +33,8 @@ struct Firmware {
 impl Firmware {
     fn start(directory: &Path) -> Self {
         let path = |variable: &str| {
-            std::env::var_os(variable).unwrap_or_else(|| panic!("missing: {variable}; run .ci/firmware"))
+            std::env::var_os(variable)
+                .unwrap_or_else(|| panic!("missing: {variable}; run .ci/firmware"))
         };
         let status = directory.join("firmware.status");
         let log = std::fs::File::create(directory.join("firmware.log")).expect("a log file");
@@ -46,10 +47,12 @@ impl Firmware {
             .stderr(log);
         // SAFETY: prctl(2) is async-signal-safe; the bridge dies with the thread that started it.
         unsafe {
-            command.pre_exec(|| match libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) {
-                0 => Ok(()),
-                _ => Err(std::io::Error::last_os_error()),
-            });
+            command.pre_exec(
+                || match libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) {
+                    0 => Ok(()),
+                    _ => Err(std::io::Error::last_os_error()),
+                },
+            );
         }
         let bridge = command.spawn().expect("the bridge starts");
         Self { bridge, status }
