@@ -158,18 +158,13 @@ impl<'s, 'w> Source<'s, 'w> {
             let name = if own { name } else { b"" };
             let passed = pending(kind, name);
             match kind {
+                _ if !has_value && !cleared_without_value(kind) => {}
                 ActionType::IS_NEW | ActionType::MAX_INTERVAL if !set || passed => {
-                    if has_value {
-                        self.items.skip()?;
-                    }
+                    self.items.skip()?;
                 }
                 ActionType::IS_NEW => session.is_new = self.items.boolean()?,
                 ActionType::MAX_INTERVAL => session.max_inactive_interval = self.items.integer()?,
-                ActionType::LISTENER => {
-                    if has_value {
-                        self.listener(area, set)?;
-                    }
-                }
+                ActionType::LISTENER => self.listener(area, set)?,
                 ActionType::ATTRIBUTE
                 | ActionType::NOTE
                 | ActionType::PRINCIPAL
@@ -204,6 +199,14 @@ impl<'s, 'w> Source<'s, 'w> {
         area.remove_last_and_equal(before, at);
         Ok(())
     }
+}
+
+/// Whether an action of that kind means something without a value.
+const fn cleared_without_value(kind: ActionType) -> bool {
+    matches!(
+        kind,
+        ActionType::ATTRIBUTE | ActionType::NOTE | ActionType::PRINCIPAL | ActionType::AUTH_TYPE
+    )
 }
 
 /// Writes a session.
