@@ -34,9 +34,9 @@ mod held;
 mod id;
 mod message;
 #[cfg(feature = "alloc")]
-mod receive;
-#[cfg(feature = "alloc")]
 mod outcome;
+#[cfg(feature = "alloc")]
+mod receive;
 #[cfg(feature = "alloc")]
 mod receive;
 #[cfg(feature = "alloc")]
