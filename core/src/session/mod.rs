@@ -38,8 +38,6 @@ mod outcome;
 #[cfg(feature = "alloc")]
 mod receive;
 #[cfg(feature = "alloc")]
-mod receive;
-#[cfg(feature = "alloc")]
 mod reconcile;
 #[cfg(feature = "alloc")]
 mod record;
