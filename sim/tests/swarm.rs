@@ -43,7 +43,16 @@ fn what_was_found_once_stays_fixed() {
     let clock = [459];
     // A state brought back an id that its session had given up, before it ended (256) or timed out as a copy.
     let renamed = [256, 658, 864];
-    for seed in clock.into_iter().chain(renamed) {
+    // A node that had its sessions from a state gave one a new id with a time that was older than what others knew.
+    let stale = [460, 1803];
+    // A comparison that was given up, because the other stood still, was not made up for.
+    let given_up = [301];
+    // Two nodes kept copies alive for each other by comparing them.
+    let undead = [671, 1695];
+    // A donor waited for a time that had passed when there was nothing left to give.
+    let timer = [1125];
+    let of_sessions = clock.into_iter().chain(renamed).chain(stale);
+    for seed in of_sessions.chain(given_up).chain(undead).chain(timer) {
         swarm::<SessionMode>(seed..seed + 1);
     }
 }

@@ -215,6 +215,16 @@ impl DeltaSession {
         self.this_accessed_time_ms = now_ms;
     }
 
+    /// Nobody has used it for so long, as another node says.
+    pub(crate) fn idle_for(&mut self, now: Instant, now_ms: i64, idle_ms: u64) {
+        let idle = core::time::Duration::from_millis(idle_ms);
+        let idle_ms = i64::try_from(idle_ms).unwrap_or(i64::MAX);
+        self.this_accessed = Instant::ZERO + now.since(Instant::ZERO).saturating_sub(idle);
+        self.last_accessed = self.this_accessed;
+        self.this_accessed_time_ms = now_ms.saturating_sub(idle_ms);
+        self.last_accessed_time_ms = self.this_accessed_time_ms;
+    }
+
     /// Since when it has been idle.
     pub(crate) const fn idle_since(&self, last_access_at_start: bool) -> Instant {
         if last_access_at_start {

@@ -211,6 +211,8 @@ impl DeltaManager {
         let (next, count, bytes) = self.batch(donor);
         if count == 0 && !(donor.asked && donor.messages == 0 && self.config.send_all_sessions) {
             donor.cursor = next;
+            // What comes next is due at once.
+            donor.pause_until = Instant::ZERO;
             return true;
         }
         let to_ours = out.channel.is_ours(donor.to);

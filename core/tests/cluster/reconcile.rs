@@ -68,9 +68,10 @@ fn told() -> impl Strategy<Value = Told> {
         value,
     });
     let seen = prop::collection::btree_map(any::<u64>(), 0..=Stamp::TIME_MAX, 0..4);
-    let times = (any::<i64>(), 0..=Stamp::TIME_MAX);
+    let times = (any::<i64>(), 0..=Stamp::TIME_MAX, any::<u64>());
     let session = (times, stamps(), seen, prop::collection::vec(field, 0..5)).prop_map(
-        |((creation_time_ms, id_since_ms), version, seen, fields)| ToldSession {
+        |((creation_time_ms, id_since_ms, idle_ms), version, seen, fields)| ToldSession {
+            idle_ms,
             creation_time_ms,
             id_since_ms,
             version,

@@ -12,6 +12,7 @@ use crate::channel::{MemberIndex, SendError};
 use crate::session::departed::Departure;
 use crate::session::fields::Digest;
 use crate::session::{Cx, DeltaManager, DeltaSession, Out, SessionId};
+use crate::time::Instant;
 
 /// Bytes of sessions looked at for one answer, roughly.
 const DIGEST_BYTES: usize = 2 << 20;
@@ -38,7 +39,7 @@ impl DeltaManager {
                     (within_ms != u32::MAX).then(|| Duration::from_millis(u64::from(within_ms)));
                 self.page(cx, within, cursor)
             }
-            ReconcileBody::Fetch { sessions } => self.told_sessions(sessions),
+            ReconcileBody::Fetch { sessions } => self.told_sessions(cx.now, sessions),
             ReconcileBody::Page { .. } | ReconcileBody::Sessions { .. } => return,
         };
         match self.tell_ours(cx, out, to, serial, body) {
@@ -76,10 +77,14 @@ impl DeltaManager {
             let mut slot = usize::try_from(cursor.position).unwrap_or(usize::MAX);
             let end = self.sessions.slots().min(slot.saturating_add(SLOTS_MAX));
             let mut bytes = 0usize;
+            let at_start = self.config.session_last_access_at_start;
+            let check = self.config.session_activity_check;
             while slot < end && digests.len() < ITEMS_MAX && bytes < DIGEST_BYTES {
                 let session = self.sessions.in_slot(slot);
                 let recent = |session: &&DeltaSession| {
-                    within.is_none_or(|within| cx.now.since(session.this_accessed) <= within)
+                    // One whose time is over is only still to be removed.
+                    !session.timed_out(cx.now, at_start, check)
+                        && within.is_none_or(|within| cx.now.since(session.this_accessed) <= within)
                         && session.id.as_modified_utf8().len() <= TEXT_MAX
                 };
                 if let Some(session) = session.filter(recent) {
@@ -101,13 +106,13 @@ impl DeltaManager {
     }
 
     /// What is here and newer than what they have, of the first of these sessions.
-    fn told_sessions(&self, known: Vec<Known>) -> ReconcileBody {
+    fn told_sessions(&self, now: Instant, known: Vec<Known>) -> ReconcileBody {
         let mut sessions: Vec<Told> = Vec::new();
         let mut bytes = 0usize;
         for known in known {
             let session = self.sessions.get(known.id.as_modified_utf8());
             let session = session.map(|session| {
-                let (told, len) = self.told(session, &known);
+                let (told, len) = self.told(now, session, &known);
                 bytes = bytes.saturating_add(len);
                 told
             });
@@ -120,7 +125,7 @@ impl DeltaManager {
         ReconcileBody::Sessions { sessions }
     }
 
-    fn told(&self, session: &DeltaSession, known: &Known) -> (ToldSession, usize) {
+    fn told(&self, now: Instant, session: &DeltaSession, known: &Known) -> (ToldSession, usize) {
         let mut theirs: Vec<_> = known.fields.iter().collect();
         theirs.sort_unstable_by(|a, b| a.field.cmp(&b.field));
         let mut len = 128usize;
@@ -155,7 +160,9 @@ impl DeltaManager {
                 value,
             });
         }
+        let idle = now.since(session.this_accessed).as_millis();
         let told = ToldSession {
+            idle_ms: u64::try_from(idle).unwrap_or(u64::MAX),
             creation_time_ms: session.creation_time_ms,
             id_since_ms: session.history.id_since_ms,
             version: session.history.version(),

@@ -156,8 +156,8 @@ impl DeltaManager {
             let interval = self.config.session_timeout;
             let mut session =
                 DeltaSession::new(id.clone(), cx.now, told.creation_time_ms, interval);
-            session.last_accessed_time_ms = cx.unix_ms;
-            session.this_accessed_time_ms = cx.unix_ms;
+            // It goes on to age: comparing keeps no copy alive that nobody uses.
+            session.idle_for(cx.now, cx.unix_ms, told.idle_ms);
             session.delta.record_all_actions = self.config.record_all_actions;
             self.add(cx, session, Origin::Remote);
         }
@@ -247,7 +247,7 @@ impl DeltaManager {
         }
         if session.history.saw(told.version) {
             session.primary = false;
-            session.access(cx.now, cx.unix_ms);
+            session.idle_for(cx.now, cx.unix_ms, told.idle_ms);
         }
         if !renamed {
             let since = session.history.id_since_ms.max(told.id_since_ms);

@@ -272,7 +272,7 @@ impl DeltaManager {
             let turns = u32::try_from(ours.len()).unwrap_or(u32::MAX);
             let whole_round = interval.saturating_mul(turns.saturating_add(1));
             let wanted = Wanted {
-                within: Some(whole_round + Duration::from_secs(60)),
+                within: Some(whole_round.saturating_add(Duration::from_secs(60))),
                 mutual: false,
             };
             self.reconcile.wish(now, *member, wanted);

@@ -142,7 +142,7 @@ pub struct Told {
     pub session: Option<ToldSession>,
 }
 
-/// A session: `i64` creation, `i64` since when it has its id, the newest stamp, `u16` count of writers, each `u64` writer and `i64`
+/// A session: `i64` creation, `i64` since when it has its id, `u64` for how long it has been idle, the newest stamp, `u16` count of writers, each `u64` writer and `i64`
 /// time, ascending; `u32` count of fields, each `i32` kind, text name, stamp, `u8` what (0 removed, 1 as you have
 /// it, 2 a value: `u32` length and the Java stream).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -151,6 +151,8 @@ pub struct ToldSession {
     pub creation_time_ms: i64,
     /// As in a [`Stamp`].
     pub id_since_ms: i64,
+    /// For how many milliseconds nobody has used it.
+    pub idle_ms: u64,
     /// The newest change or use.
     pub version: Stamp,
     /// The newest change known of each writer.
@@ -383,6 +385,7 @@ impl Told {
         };
         out.put_i64(session.creation_time_ms);
         out.put_i64(session.id_since_ms);
+        out.put_u64(session.idle_ms);
         put_stamp(out, session.version);
         put_count(out, session.seen.len());
         for (writer, time) in &session.seen {
@@ -411,6 +414,7 @@ impl Told {
         }
         let creation_time_ms = reader.i64("creation")?;
         let id_since_ms = time(reader)?;
+        let idle_ms = reader.u64("idle")?;
         let version = stamp(reader)?;
         let mut seen: Vec<(u64, i64)> = Vec::new();
         for _ in 0..reader.u16("writers")? {
@@ -444,6 +448,7 @@ impl Told {
         let session = Some(ToldSession {
             creation_time_ms,
             id_since_ms,
+            idle_ms,
             version,
             seen,
             fields,
