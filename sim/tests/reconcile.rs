@@ -101,13 +101,16 @@ fn of_two_writes_without_knowledge_of_each_other_the_later_wins_and_the_other_is
             "{a_is_later}"
         );
         assert_eq!(world.primaries_of(&id), [second]);
-        // Each node that had the value that lost.
+        // Each node that had the value that lost, unless it hears of it from one that has counted already.
         let losers = if a_is_later { 2 } else { 1 };
         let conflicts: u64 = world
             .node_ids()
             .map(|node| stats(&world, node).conflicts)
             .sum();
-        assert_eq!(conflicts, losers, "{a_is_later}");
+        assert!(
+            (1..=losers).contains(&conflicts),
+            "{a_is_later}: {conflicts}"
+        );
     }
 }
 
