@@ -340,10 +340,9 @@ impl Round {
         if self.post(message, Some(&waiter)).is_err() {
             return false;
         }
-        while !waiter.settled.load(Ordering::Acquire) {
-            std::thread::park();
-        }
-        !waiter.faulty.load(Ordering::Relaxed)
+        self.handle
+            .wait_until(|| waiter.settled.load(Ordering::Acquire))
+            && !waiter.faulty.load(Ordering::Relaxed)
     }
 }
 

@@ -15,7 +15,7 @@ use mio::net::{TcpListener, TcpStream, UdpSocket};
 use crate::bind::Bound;
 use crate::config::Tuning;
 use crate::error::BindError;
-use crate::handle::Handle;
+use crate::handle::{Handle, Waking};
 use crate::reason::is_exhausted;
 use crate::stream::Phase;
 
@@ -82,7 +82,10 @@ pub fn launch<E: Engine + Send + 'static>(
         Box::new(turn),
         Box::new(after),
         Box::new(watch),
-        Box::new(wake),
+        Waking {
+            wake: Box::new(wake),
+            duty: None,
+        },
         run,
     )
 }

@@ -15,7 +15,8 @@ use mio::{Poll, Waker};
 
 use crate::bind::{Bound, Clock};
 use crate::drive::Watch;
-use crate::driver;
+use crate::driver::{self, Turned};
+use crate::duty::{Duty, Waiters};
 use crate::error::BindError;
 use crate::sockets::Sockets;
 use crate::state::{State, Turn};
@@ -32,6 +33,9 @@ pub struct Shared<E> {
     after: Box<dyn Fn() + Send + Sync>,
     /// Threads on their way to a command.
     callers: AtomicU32,
+    /// Who waits for readiness, if callers can.
+    duty: Option<Arc<Duty>>,
+    waiters: Waiters,
 }
 
 thread_local! {
@@ -143,6 +147,9 @@ impl<E> Shared<E> {
     }
 
     fn wake(&self) {
+        if let Some(duty) = &self.duty {
+            duty.recall();
+        }
         if let Err(error) = (self.wake)() {
             tracing::error!(%error, "cannot wake the driver thread");
         }
@@ -235,16 +242,28 @@ impl Bound {
             .try_clone()
             .map_err(os("share the readiness queue"))?;
         let waker = Waker::new(poll.registry(), WAKER).map_err(os("open a waker"))?;
+        let tuning = &self.config.tuning;
+        let duty = Arc::new(Duty::new(poll, tuning.spin, tuning.lend));
+        let lent = Arc::clone(&duty);
         Handle::launch(
             self,
             engine,
             Box::new(turn),
             Box::new(after),
             Box::new(Readiness(registry)),
-            Box::new(move || waker.wake()),
-            move |shared| driver::run(shared, poll),
+            Waking {
+                wake: Box::new(move || waker.wake()),
+                duty: Some(lent),
+            },
+            move |shared| driver::run(shared, &duty),
         )
     }
+}
+
+/// How the driver thread is made to look, and whether callers may look in its place.
+pub(crate) struct Waking {
+    pub(crate) wake: Box<dyn Fn() -> io::Result<()> + Send + Sync>,
+    pub(crate) duty: Option<Arc<Duty>>,
 }
 
 impl<E: Engine + Send + 'static> Handle<E> {
@@ -255,7 +274,7 @@ impl<E: Engine + Send + 'static> Handle<E> {
         turn: Turn<E>,
         after: Box<dyn Fn() + Send + Sync>,
         watch: Box<dyn Watch>,
-        wake: Box<dyn Fn() -> io::Result<()> + Send + Sync>,
+        waking: Waking,
         run: impl FnOnce(&Shared<E>) + Send + 'static,
     ) -> Result<Self, BindError> {
         let os = |step: &'static str| move |source: io::Error| BindError::Os { step, source };
@@ -265,10 +284,12 @@ impl<E: Engine + Send + 'static> Handle<E> {
         let shared = Arc::new(Shared {
             state: Mutex::new(State::new(engine, sockets, turn)),
             changed: Condvar::new(),
-            wake,
+            wake: waking.wake,
             clock,
             after,
             callers: AtomicU32::new(0),
+            duty: waking.duty,
+            waiters: Waiters::default(),
         });
         let thread = std::thread::Builder::new()
             .name(format!("folkmoot-{}", addr.port()))
@@ -303,7 +324,20 @@ impl<E: Engine> Drop for Ended<'_, E> {
             state.stopped = true;
         }
         drop(state);
+        self.0.waiters.end();
         self.0.changed.notify_all();
+    }
+}
+
+/// Ends the driver if the turn has panicked on a caller's thread: what it was about to do is lost.
+struct Broken<'a, E: Engine>(&'a Shared<E>);
+
+impl<E: Engine> Drop for Broken<'_, E> {
+    fn drop(&mut self) {
+        INSIDE.set(0);
+        tracing::error!("a turn panicked: the driver stops");
+        self.0.lock().stopping = true;
+        self.0.wake();
     }
 }
 
@@ -331,6 +365,52 @@ impl<E: Engine> Handle<E> {
         }
         shared.released();
         result
+    }
+
+    /// Waits until `done`, for a thread that has given a command and waits for its outcome; `false` if the driver stops
+    /// before.
+    ///
+    /// `done` is asked without the lock. What makes it true happens in the turn, or in `after`, which also has to
+    /// [unpark](std::thread::Thread::unpark) the thread that waits. A single caller that waits again and again does the
+    /// driver's work meanwhile and needs no waking at all: see [`Tuning::lend`](crate::Tuning::lend).
+    ///
+    /// # Panics
+    ///
+    /// As [`with`](Self::with), and if the turn panics on this thread.
+    pub fn wait_until(&self, done: impl Fn() -> bool) -> bool {
+        let shared = &*self.owner.shared;
+        shared.assert_outside();
+        if done() {
+            return true;
+        }
+        let Some(duty) = &shared.duty else {
+            while !done() {
+                if shared.waiters.is_over() {
+                    return done();
+                }
+                shared.waiters.park(&done);
+            }
+            return true;
+        };
+        let since = shared.now();
+        let mut drove = false;
+        if duty.arrive(since)
+            && let Some(mut poller) = duty.try_take()
+        {
+            drove = true;
+            let broken = Broken(shared);
+            while !done() && driver::turn(shared, &mut poller, false) == Turned::Again {}
+            std::mem::forget(broken);
+        }
+        // A driver that is to stop needs the queue to come back to, hence only now.
+        if drove && !done() {
+            duty.call_driver();
+        }
+        while !done() && !shared.waiters.is_over() {
+            shared.waiters.park(&done);
+        }
+        duty.leave(since, shared.now(), drove);
+        done()
     }
 
     /// Looks at the engine; nothing is sent and no event is drained.

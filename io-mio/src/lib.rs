@@ -16,6 +16,7 @@ mod bind;
 mod config;
 pub mod drive;
 mod driver;
+mod duty;
 mod error;
 mod handle;
 mod multicast;

@@ -25,6 +25,8 @@ pub(crate) enum Waiting {
     Awake,
     /// It waits for readiness, at most until then.
     Until(Option<Instant>),
+    /// It stands by: a caller has done its work and may or may not go on.
+    StandsBy,
 }
 
 /// The engine, its sockets, and what one turn leaves to the next: what the lock guards.
@@ -119,13 +121,12 @@ impl<E: Engine> State<E> {
     /// Whether the driver thread has to be woken for what a command has left: `bytes`, or an earlier deadline. Says so
     /// once.
     pub(crate) fn must_wake(&mut self, bytes: bool) -> bool {
-        let Waiting::Until(until) = self.waiting else {
-            return false;
-        };
-        let earlier = match (self.engine.poll_timeout(), until) {
-            (Some(at), Some(until)) => at < until,
-            (Some(_), None) => true,
-            (None, _) => false,
+        let earlier = match (self.waiting, self.engine.poll_timeout()) {
+            (Waiting::Awake, _) => return false,
+            (Waiting::StandsBy | Waiting::Until(_), None) => false,
+            // A standing by driver looks soon enough.
+            (Waiting::StandsBy, Some(_)) => false,
+            (Waiting::Until(until), Some(at)) => until.is_none_or(|until| at < until),
         };
         let must = earlier || bytes || self.stopping || self.sockets.has_reading();
         if must {
@@ -149,6 +150,20 @@ impl<E: Engine> State<E> {
         }
         self.waiting = Waiting::Until(until);
         Some(until)
+    }
+
+    /// Whoever waited for readiness is back.
+    pub(crate) fn back(&mut self, driver: bool) {
+        self.awake();
+        if !driver {
+            self.waiting = Waiting::StandsBy;
+            self.sockets.stats.lent += 1;
+        }
+    }
+
+    /// A caller has waited for its answer: its next command is not part of a burst, however soon it comes.
+    pub(crate) fn answered(&mut self) {
+        self.last_command = None;
     }
 
     /// The driver thread is back.

@@ -38,6 +38,8 @@ pub struct DriverStats {
     pub deferred: u64,
     /// Times a command woke the driver thread.
     pub wakes: u64,
-    /// Times the driver thread came back from waiting.
+    /// Times the driver thread, or a caller in its place, came back from waiting.
     pub turns: u64,
+    /// Times a caller did: see [`Tuning::lend`](crate::Tuning::lend).
+    pub lent: u64,
 }

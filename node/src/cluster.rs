@@ -118,13 +118,13 @@ impl Cluster {
         config.background_processor_delay = builder.background_processor_delay;
         let engine = Engine::new(channel, config);
         let notices = Arc::new(Notices::new(builder.events_max));
-        let told = Arc::clone(&notices);
+        let (drained, told) = (Arc::clone(&notices), Arc::clone(&notices));
         let handle = folkmoot_uring::spawn_with(
             bound,
             builder.driver,
             engine,
-            move |engine: &mut Engine, now: Instant| told.drain(engine, now),
-            || (),
+            move |engine: &mut Engine, now: Instant| drained.drain(engine, now),
+            move || told.deliveries.tell(),
         )?;
         handle.with(|engine, now| engine.start(now));
         tracing::info!(%receiver, unique_id = %id, "cluster node started");
@@ -277,7 +277,7 @@ impl Cluster {
                 .send(now, to, options, Lane::Any, message)
                 .map_err(SendError::Channel)?;
             let acknowledged = options.ack_policy() != AckPolicy::Never;
-            Ok(acknowledged.then(|| self.inner.notices.deliveries.expect(id)))
+            Ok(acknowledged.then(|| self.inner.expect(id)))
         })
     }
 
@@ -330,6 +330,12 @@ impl fmt::Debug for Cluster {
 }
 
 impl Inner {
+    /// Begins to wait for the message `id`. To be called under the lock under which it was sent: it cannot be settled
+    /// before it is waited for.
+    pub(crate) fn expect(&self, id: UniqueId) -> Delivery {
+        self.notices.deliveries.expect(id, Some(&self.handle))
+    }
+
     /// Says goodbye and gives back what has to wait for its end; `None` if that has been done before.
     fn goodbye(&self) -> Option<impl FnOnce() + Send + 'static> {
         if self.stopped.swap(true, Ordering::AcqRel) {

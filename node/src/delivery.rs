@@ -3,14 +3,19 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::pin::Pin;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::thread::Thread;
 
 use folkmoot_core::channel::FaultCause;
 use folkmoot_core::wire::UniqueId;
+use folkmoot_mio::Handle;
 
 use crate::Member;
+use crate::cluster::Engine;
 
 /// A message on its way to members that owe an acknowledgement.
 ///
@@ -19,7 +24,10 @@ use crate::Member;
 #[must_use = "the message is on its way; await the delivery or call `wait` to learn how it ended"]
 pub struct Delivery {
     id: UniqueId,
-    slot: Arc<Slot>,
+    /// Present until dropped.
+    slot: Option<Arc<Slot>>,
+    home: Arc<Inner>,
+    handle: Option<Handle<Engine>>,
 }
 
 /// How a delivery ended.
@@ -40,14 +48,15 @@ impl Delivered {
 
 #[derive(Default)]
 struct Slot {
+    settled: AtomicBool,
     state: Mutex<State>,
-    settled: Condvar,
 }
 
 #[derive(Default)]
 struct State {
     outcome: Option<Delivered>,
     waker: Option<Waker>,
+    thread: Option<Thread>,
 }
 
 impl Delivery {
@@ -58,18 +67,36 @@ impl Delivery {
 
     /// Blocks until every member has answered or failed. Not for tasks: they await the delivery itself.
     pub fn wait(self) -> Delivered {
-        let mut state = lock(&self.slot.state);
-        loop {
-            match state.outcome.take() {
-                Some(outcome) => return outcome,
-                None => {
-                    state = self
-                        .slot
-                        .settled
-                        .wait(state)
-                        .unwrap_or_else(PoisonError::into_inner)
+        let Some(slot) = &self.slot else {
+            return Delivered::interrupted();
+        };
+        let is_settled = || slot.settled.load(Ordering::Acquire);
+        if !is_settled() {
+            // Settled since: the outcome is there then, and nobody has to be woken.
+            lock(&slot.state).thread = Some(std::thread::current());
+        }
+        match &self.handle {
+            // A single caller does the driver's work meanwhile.
+            Some(handle) => {
+                handle.wait_until(is_settled);
+            }
+            None => {
+                while !is_settled() {
+                    std::thread::park();
                 }
             }
+        }
+        let outcome = lock(&slot.state).outcome.take();
+        // Nothing settles it any more if the driver has ended.
+        outcome.unwrap_or_else(Delivered::interrupted)
+    }
+}
+
+impl Delivered {
+    fn interrupted() -> Self {
+        Self {
+            interrupted: true,
+            ..Self::default()
         }
     }
 }
@@ -78,7 +105,10 @@ impl Future for Delivery {
     type Output = Delivered;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Delivered> {
-        let mut state = lock(&self.slot.state);
+        let Some(slot) = &self.slot else {
+            return Poll::Ready(Delivered::interrupted());
+        };
+        let mut state = lock(&slot.state);
         match state.outcome.take() {
             Some(outcome) => Poll::Ready(outcome),
             None => {
@@ -92,6 +122,22 @@ impl Future for Delivery {
     }
 }
 
+impl Drop for Delivery {
+    fn drop(&mut self) {
+        // A place that nobody else knows any more serves the next message.
+        if let Some(mut slot) = self.slot.take()
+            && let Some(free) = Arc::get_mut(&mut slot)
+        {
+            *free.settled.get_mut() = false;
+            *free.state.get_mut().unwrap_or_else(PoisonError::into_inner) = State::default();
+            let mut spare = lock(&self.home.spare);
+            if spare.len() < SPARE_MAX {
+                spare.push(slot);
+            }
+        }
+    }
+}
+
 impl fmt::Debug for Delivery {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Delivery")
@@ -100,74 +146,120 @@ impl fmt::Debug for Delivery {
     }
 }
 
+/// Places kept for later messages.
+const SPARE_MAX: usize = 1024;
+
 /// The deliveries somebody waits for.
 ///
 /// Bounded by the messages in flight: the channel settles every message that asked for acknowledgements.
 #[derive(Default)]
 pub(crate) struct Deliveries {
+    inner: Arc<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
     table: Mutex<Table>,
+    /// Settled under the engine's lock, to be told when it is free again: who is woken earlier waits once more.
+    settled: Mutex<Vec<(Arc<Slot>, Delivered)>>,
+    any_settled: AtomicBool,
+    spare: Mutex<Vec<Arc<Slot>>>,
 }
 
 #[derive(Default)]
 struct Table {
-    waiting: HashMap<UniqueId, Arc<Slot>>,
+    waiting: HashMap<UniqueId, Arc<Slot>, BuildHasherDefault<IdHasher>>,
     closed: bool,
+}
+
+/// The ids are ours and random: any 8 bytes of them will do.
+#[derive(Default)]
+struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for part in bytes.chunks(8) {
+            let mut word = [0; 8];
+            word[..part.len()].copy_from_slice(part);
+            self.0 ^= u64::from_ne_bytes(word);
+        }
+    }
 }
 
 impl Deliveries {
     /// Begins to wait for `id`. To be called before the channel can settle it, that is under the lock
-    /// under which it was sent.
-    pub(crate) fn expect(&self, id: UniqueId) -> Delivery {
-        let slot = Arc::<Slot>::default();
-        let mut table = lock(&self.table);
+    /// under which it was sent. `handle` is what a blocked thread drives meanwhile.
+    pub(crate) fn expect(&self, id: UniqueId, handle: Option<&Handle<Engine>>) -> Delivery {
+        let spare = lock(&self.inner.spare).pop();
+        let slot = spare.unwrap_or_default();
+        let mut table = lock(&self.inner.table);
         if table.closed {
-            slot.settle(Delivered {
-                interrupted: true,
-                ..Delivered::default()
-            });
+            slot.settle(Delivered::interrupted());
         } else {
             table.waiting.insert(id, Arc::clone(&slot));
         }
-        Delivery { id, slot }
+        Delivery {
+            id,
+            slot: Some(slot),
+            home: Arc::clone(&self.inner),
+            handle: handle.cloned(),
+        }
     }
 
-    /// `id` is settled; `false` if nobody waits for it.
+    /// `id` is settled; `false` if nobody waits for it. [`tell`](Self::tell) tells who does.
     pub(crate) fn settle(&self, id: UniqueId, faulty: Vec<(Member, FaultCause)>) -> bool {
-        let slot = lock(&self.table).waiting.remove(&id);
-        let waited = slot.is_some();
-        if let Some(slot) = slot {
-            slot.settle(Delivered {
-                faulty,
-                interrupted: false,
-            });
+        let slot = lock(&self.inner.table).waiting.remove(&id);
+        let Some(slot) = slot else {
+            return false;
+        };
+        let outcome = Delivered {
+            faulty,
+            interrupted: false,
+        };
+        lock(&self.inner.settled).push((slot, outcome));
+        self.inner.any_settled.store(true, Ordering::Release);
+        true
+    }
+
+    /// Wakes those whose messages are settled.
+    pub(crate) fn tell(&self) {
+        if self.inner.any_settled.swap(false, Ordering::AcqRel) {
+            // Waking takes no lock that anybody holds who settles or waits.
+            for (slot, outcome) in lock(&self.inner.settled).drain(..) {
+                slot.settle(outcome);
+            }
         }
-        waited
     }
 
     /// Wakes everyone: no answer will come any more.
     pub(crate) fn close(&self) {
+        self.tell();
         let waiting = {
-            let mut table = lock(&self.table);
+            let mut table = lock(&self.inner.table);
             table.closed = true;
             std::mem::take(&mut table.waiting)
         };
         for slot in waiting.into_values() {
-            slot.settle(Delivered {
-                interrupted: true,
-                ..Delivered::default()
-            });
+            slot.settle(Delivered::interrupted());
         }
     }
 }
 
 impl Slot {
     fn settle(&self, outcome: Delivered) {
-        let waker = {
+        let (waker, thread) = {
             let mut state = lock(&self.state);
             state.outcome = Some(outcome);
-            state.waker.take()
+            (state.waker.take(), state.thread.take())
         };
-        self.settled.notify_all();
+        self.settled.store(true, Ordering::Release);
+        if let Some(thread) = thread {
+            thread.unpark();
+        }
         if let Some(waker) = waker {
             waker.wake();
         }
@@ -188,9 +280,10 @@ mod tests {
     #[test]
     fn a_thread_waits_until_the_message_is_settled() {
         let deliveries = Arc::new(Deliveries::default());
-        let delivery = deliveries.expect(ID);
+        let delivery = deliveries.expect(ID, None);
         let waiting = std::thread::spawn(move || delivery.wait());
         assert!(deliveries.settle(ID, Vec::new()));
+        deliveries.tell();
         assert!(waiting.join().unwrap().is_complete());
         assert!(!deliveries.settle(ID, Vec::new()), "settled once");
     }
@@ -198,20 +291,43 @@ mod tests {
     #[tokio::test]
     async fn a_task_waits_without_its_thread() {
         let deliveries = Arc::new(Deliveries::default());
-        let delivery = deliveries.expect(ID);
+        let delivery = deliveries.expect(ID, None);
         let other = Arc::clone(&deliveries);
         // One thread runs both tasks: waiting must not hold it.
-        let settling = tokio::spawn(async move { other.settle(ID, Vec::new()) });
+        let settling = tokio::spawn(async move {
+            let waited = other.settle(ID, Vec::new());
+            other.tell();
+            waited
+        });
         assert!(delivery.await.is_complete());
         assert!(settling.await.unwrap());
     }
 
     #[test]
+    fn a_place_serves_again_when_nobody_knows_it_any_more() {
+        let deliveries = Deliveries::default();
+        for waits in [true, false, true] {
+            let delivery = deliveries.expect(ID, None);
+            assert!(deliveries.settle(ID, Vec::new()));
+            deliveries.tell();
+            match waits {
+                true => assert!(delivery.wait().is_complete()),
+                false => drop(delivery),
+            }
+            assert_eq!(lock(&deliveries.inner.spare).len(), 1);
+        }
+        // Given up before it is settled: the table still knows the place.
+        drop(deliveries.expect(ID, None));
+        assert_eq!(lock(&deliveries.inner.spare).len(), 0);
+        assert!(deliveries.settle(ID, Vec::new()));
+    }
+
+    #[test]
     fn nobody_waits_for_a_cluster_that_is_gone() {
         let deliveries = Deliveries::default();
-        let before = deliveries.expect(ID);
+        let before = deliveries.expect(ID, None);
         deliveries.close();
-        let after = deliveries.expect(UniqueId([8; 16]));
+        let after = deliveries.expect(UniqueId([8; 16]), None);
         for delivery in [before, after] {
             let outcome = delivery.wait();
             assert!(outcome.interrupted && !outcome.is_complete());

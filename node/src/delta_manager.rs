@@ -306,7 +306,7 @@ impl DeltaManager {
     /// sent: it cannot be settled before it is waited for.
     fn expect(&self, id: UniqueId) -> Option<Delivery> {
         let acknowledged = self.cluster.channel_send_options().ack_policy() != AckPolicy::Never;
-        acknowledged.then(|| self.inner().notices.deliveries.expect(id))
+        acknowledged.then(|| self.inner().expect(id))
     }
 
     /// Ends the request on the session that has the id `id` when the engine is locked.

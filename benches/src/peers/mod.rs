@@ -190,8 +190,11 @@ fn build_zenoh() -> Result<PathBuf> {
         .ok_or("this program lies in no target directory")?
         .join("zenoh");
     let program = target.join("release/folkmoot-zenoh-peer");
-    if !program.exists() {
-        eprintln!("building zenoh, once; this takes some minutes");
+    let written = |path: &std::path::Path| std::fs::metadata(path).and_then(|m| m.modified());
+    match (written(&program), written(&manifest)) {
+        (Ok(built), Ok(changed)) if built > changed => return Ok(program),
+        (Err(_), _) => eprintln!("building zenoh, once; this takes some minutes"),
+        _ => {}
     }
     let output = Command::new("cargo")
         .args(["build", "--release", "--quiet", "--manifest-path"])

@@ -1,0 +1,207 @@
+//! Who waits for readiness: the driver thread, or the one caller that waits for an answer anyway.
+//!
+//! A caller that sends, waits for the acknowledgement and sends again would be woken by the driver thread for each
+//! answer: a thread switch a message, which is more than the message costs. So when the same and only caller has waited
+//! several times in a row, it waits for readiness itself, in [`Handle::wait_until`](crate::Handle::wait_until), and does
+//! the driver's work until its answer is in. The driver thread stands by and looks every
+//! [`Tuning::lend`](crate::Tuning::lend) whether callers still come; if not, or if a second one comes, it is back.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
+use std::thread::Thread;
+use std::time::Duration;
+
+use folkmoot_core::time::Instant;
+use mio::{Events, Poll};
+
+use crate::spin::Spin;
+
+/// Events fetched at once.
+const EVENTS: usize = 256;
+/// So many waits of a caller that was alone, close enough to each other, and it may drive.
+const ALONE_MIN: u32 = 8;
+
+/// What it takes to wait.
+pub(crate) struct Poller {
+    pub(crate) poll: Poll,
+    pub(crate) events: Events,
+    pub(crate) spin: Spin,
+}
+
+/// The readiness queue, and whose turn it is.
+pub(crate) struct Duty {
+    poller: Mutex<Poller>,
+    lend: Duration,
+    /// Callers in `wait_until`.
+    waiting: AtomicU32,
+    /// Waits of a caller that was alone, one soon after the other.
+    alone: AtomicU32,
+    /// When a caller last waited alone, in nanoseconds; 0 if the driver thread is wanted.
+    lent_at: AtomicU64,
+    driver: OnceLock<Thread>,
+    /// The driver thread sleeps until it is called.
+    resting: AtomicBool,
+}
+
+impl Duty {
+    pub(crate) fn new(poll: Poll, spin: Duration, lend: Duration) -> Self {
+        Self {
+            poller: Mutex::new(Poller {
+                poll,
+                events: Events::with_capacity(EVENTS),
+                spin: Spin::new(spin),
+            }),
+            lend,
+            waiting: AtomicU32::new(0),
+            alone: AtomicU32::new(0),
+            lent_at: AtomicU64::new(0),
+            driver: OnceLock::new(),
+            resting: AtomicBool::new(false),
+        }
+    }
+
+    /// The queue, if nobody waits on it.
+    pub(crate) fn try_take(&self) -> Option<MutexGuard<'_, Poller>> {
+        match self.poller.try_lock() {
+            Ok(poller) => Some(poller),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+
+    /// A caller begins to wait; whether it should drive, if it can.
+    pub(crate) fn arrive(&self, now: Instant) -> bool {
+        let others = self.waiting.fetch_add(1, Ordering::AcqRel);
+        if self.lend.is_zero() {
+            return false;
+        }
+        if others > 0 {
+            self.alone.store(0, Ordering::Relaxed);
+            if self.lent_at.swap(0, Ordering::AcqRel) != 0 {
+                self.call_driver();
+            }
+            return false;
+        }
+        let last = self.lent_at.load(Ordering::Acquire);
+        if last != 0 && self.is_recent(last, now) {
+            self.lent_at.store(now.as_nanos(), Ordering::Release);
+            return true;
+        }
+        if self.alone.load(Ordering::Relaxed) < ALONE_MIN {
+            return false;
+        }
+        self.lent_at.store(now.as_nanos(), Ordering::Release);
+        true
+    }
+
+    /// A caller has waited since `since`.
+    pub(crate) fn leave(&self, since: Instant, now: Instant, drove: bool) {
+        let others = self.waiting.fetch_sub(1, Ordering::AcqRel) > 1;
+        if self.lend.is_zero() {
+            return;
+        }
+        if drove {
+            if self.lent_at.load(Ordering::Acquire) == 0 || others {
+                self.call_driver();
+            } else {
+                self.lent_at.store(now.as_nanos(), Ordering::Release);
+                if self.resting.load(Ordering::SeqCst) {
+                    self.call_driver();
+                }
+            }
+        } else if !others && now.since(since) < self.lend {
+            self.alone.fetch_add(1, Ordering::Relaxed);
+        } else {
+            self.alone.store(0, Ordering::Relaxed);
+        }
+    }
+
+    fn is_recent(&self, at: u64, now: Instant) -> bool {
+        now.since(Instant::from_nanos(at)) < self.lend
+    }
+
+    /// Whether the driver thread leaves the waiting to callers at the moment.
+    pub(crate) fn is_lent(&self, now: Instant) -> bool {
+        let at = self.lent_at.load(Ordering::Acquire);
+        at != 0 && self.is_recent(at, now)
+    }
+
+    /// The driver thread has work that nobody else will see to.
+    pub(crate) fn recall(&self) {
+        if self.lent_at.swap(0, Ordering::AcqRel) != 0 {
+            self.alone.store(0, Ordering::Relaxed);
+            self.call_driver();
+        }
+    }
+
+    /// Wakes the driver thread, wherever it stands by.
+    pub(crate) fn call_driver(&self) {
+        if let Some(driver) = self.driver.get() {
+            driver.unpark();
+        }
+    }
+
+    /// For the driver thread: the queue, once callers have left it.
+    pub(crate) fn take(&self, now: impl Fn() -> Instant) -> MutexGuard<'_, Poller> {
+        self.driver.get_or_init(std::thread::current);
+        loop {
+            if self.is_lent(now()) {
+                std::thread::park_timeout(self.lend);
+                continue;
+            }
+            if let Some(poller) = self.try_take() {
+                self.lent_at.store(0, Ordering::Release);
+                self.alone.store(0, Ordering::Relaxed);
+                return poller;
+            }
+            // A caller has waited long for its answer; it calls when it leaves.
+            self.resting.store(true, Ordering::SeqCst);
+            if let Some(poller) = self.try_take() {
+                self.resting.store(false, Ordering::SeqCst);
+                return poller;
+            }
+            std::thread::park();
+            self.resting.store(false, Ordering::SeqCst);
+        }
+    }
+}
+
+/// Threads in `wait_until`, to be woken when the driver ends.
+#[derive(Debug, Default)]
+pub(crate) struct Waiters {
+    threads: Mutex<Vec<Thread>>,
+    over: AtomicBool,
+}
+
+impl Waiters {
+    /// Whether nothing will come any more.
+    pub(crate) fn is_over(&self) -> bool {
+        self.over.load(Ordering::Acquire)
+    }
+
+    /// Sleeps until woken, unless `done` or over already.
+    pub(crate) fn park(&self, done: impl Fn() -> bool) {
+        let thread = std::thread::current();
+        let id = thread.id();
+        self.lock().push(thread);
+        if !done() && !self.is_over() {
+            std::thread::park();
+        }
+        let mut threads = self.lock();
+        if let Some(place) = threads.iter().position(|thread| thread.id() == id) {
+            threads.swap_remove(place);
+        }
+    }
+
+    /// Nothing will come any more.
+    pub(crate) fn end(&self) {
+        self.over.store(true, Ordering::Release);
+        for thread in self.lock().iter() {
+            thread.unpark();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Thread>> {
+        self.threads.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
