@@ -4,8 +4,9 @@ use std::hint::black_box;
 use std::net::SocketAddr;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use folkmoot_core::java::{Graph, JavaBytes, JavaString, Limits, ObjectOutput};
-use folkmoot_core::session::{Action, ActionType, DeltaRequest, SessionId};
+use folkmoot_benches::instructions::delta;
+use folkmoot_core::java::{Graph, Limits, ObjectOutput};
+use folkmoot_core::session::DeltaRequest;
 use folkmoot_core::wire::{
     ChannelData, Deframed, Member, MemberBlock, SendOptions, UniqueId, deframe,
 };
@@ -56,30 +57,9 @@ fn frames(criterion: &mut Criterion) {
     });
 }
 
-fn delta() -> DeltaRequest {
-    let mut request = DeltaRequest::new(
-        SessionId::from("0123456789ABCDEF0123456789ABCDEF.n1"),
-        false,
-    );
-    let is_new = ActionType::IS_NEW;
-    request.record(Action {
-        kind: is_new,
-        action: Action::<JavaBytes>::SET,
-        name: is_new.fixed_name().expect("it has one"),
-        value: Some(JavaBytes::from(false)),
-    });
-    request.record(Action {
-        kind: ActionType::ATTRIBUTE,
-        action: Action::<JavaBytes>::SET,
-        name: JavaString::from("cart"),
-        value: Some(JavaBytes::from("x".repeat(1024))),
-    });
-    request
-}
-
 fn sessions(criterion: &mut Criterion) {
     let limits = Limits::default();
-    let request = delta();
+    let request = delta().expect("names are short");
     let mut out = ObjectOutput::new();
     request.write(&mut out).expect("short names");
     let stream = out.finish();

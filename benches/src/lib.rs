@@ -5,9 +5,11 @@
 
 pub mod compare;
 pub mod drivers;
+pub mod instructions;
 pub mod java;
 pub mod latency;
 pub mod local;
+pub mod machines;
 pub mod messages;
 pub mod node;
 pub mod peer;
@@ -17,6 +19,7 @@ pub mod process;
 pub mod raw;
 pub mod redis;
 pub mod sessions;
+pub mod soak;
 pub mod tally;
 pub mod web;
 

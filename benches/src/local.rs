@@ -17,11 +17,17 @@ pub(crate) fn unique_id(port: u16) -> UniqueId {
     UniqueId(id)
 }
 
-/// Sockets at `port` and a channel whose other members are at `others`.
+/// Sockets at `port` and a channel whose other members are at `others`; at most `queue` bytes wait
+/// for each.
 ///
 /// # Errors
 /// The port is in use.
-pub fn channel(port: u16, others: &[u16], tuning: Tuning) -> Result<(Bound, Channel)> {
+pub fn channel(
+    port: u16,
+    others: &[u16],
+    tuning: Tuning,
+    queue: usize,
+) -> Result<(Bound, Channel)> {
     let local = IpAddr::V4(Ipv4Addr::LOCALHOST);
     let mut sockets = Config::new(local);
     sockets.receiver.port = port;
@@ -35,6 +41,7 @@ pub fn channel(port: u16, others: &[u16], tuning: Tuning) -> Result<(Bound, Chan
         members: others.iter().map(member).collect(),
         ..StaticConfig::default()
     });
+    config.limits.queue_bytes_max = queue;
     let unix_ms = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis();
     let mut seed = [0; 32];
     seed[..8].copy_from_slice(&u64::try_from(unix_ms)?.to_be_bytes());

@@ -2,14 +2,19 @@
 
 use std::process::ExitCode;
 
-use folkmoot_benches::{Result, compare, drivers, node, peer, peers, raw, redis, web};
+use folkmoot_benches::{
+    Result, compare, drivers, instructions, node, peer, peers, raw, redis, soak, web,
+};
 
 const USAGE: &str = "\
 usage: folkmoot-benches peers [--quick] [--rounds N] [--only NAME]... [--html FILE] [--json FILE]
        folkmoot-benches drivers [--quick] [--rounds N] [--only NAME]...
+       folkmoot-benches instructions [--update]
        folkmoot-benches first [messages|sessions] [--rounds N]
   peers    all workloads against Tribes, Tomcat, Redis, zenoh, iperf3 and raw sockets; a table and a page with plots
   drivers  mio against io_uring: messages of every size, and state transfer
+  instructions
+           instructions of the hot paths, counted by callgrind, against the committed counts; fails if one has more
   first    Folkmoot against Tribes: messages of 512 bytes, and 10,000 sessions to a joining node";
 
 fn main() -> ExitCode {
@@ -29,8 +34,12 @@ fn run(words: &[&str]) -> Result<()> {
         ["first", rest @ ..] => compare::first(rest),
         ["drivers", rest @ ..] => drivers::run(&peers::Options::parse(rest)?),
         ["peers", rest @ ..] => peers::run(&peers::Options::parse(rest)?),
+        ["instructions"] => instructions::run(false),
+        ["instructions", "--update"] => instructions::run(true),
+        ["hot", number, times] => instructions::hot(number.parse()?, times.parse()?),
         // Our side of the comparison, started by it.
         ["peer", words @ ..] => peer::run(words),
+        ["soak", words @ ..] => soak::run(words),
         ["raw", role, port] => raw::run(role, port.parse()?),
         ["redis", port] => redis::run(port.parse()?),
         ["web", port, other, options, http, size] => web::run(

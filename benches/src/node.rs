@@ -21,7 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// # Errors
 /// No such port, or no member.
 pub fn run(port: u16, other: u16, sessions: usize, size: usize) -> Result<()> {
-    let (bound, channel) = local::channel(port, &[other], folkmoot_mio::Tuning::default())?;
+    let (bound, channel) =
+        local::channel(port, &[other], folkmoot_mio::Tuning::default(), 64 << 20)?;
     let clock = std::time::Instant::now();
     let offset = bound.now();
     let joins = sessions == 0;

@@ -23,6 +23,9 @@ use crate::{Result, local};
 /// The bound of every wait; longer than any round.
 const PATIENCE: Duration = Duration::from_secs(120);
 
+/// Bytes that may wait for a member here: few enough to stay in the processor's cache, as a sender that waits for room wants it.
+const QUEUE_BYTES: usize = 4 << 20;
+
 /// Ticks messages off and reports when all are there.
 #[derive(Debug, Default)]
 pub struct Ticker {
@@ -132,8 +135,13 @@ impl Waiting {
 }
 
 /// A node at `port` whose other members are at `others`.
-fn start(port: u16, others: &[u16], tuning: Tuning) -> Result<(Handle<Engine>, Arc<Waiting>)> {
-    let (bound, channel) = local::channel(port, others, tuning)?;
+fn start(
+    port: u16,
+    others: &[u16],
+    tuning: Tuning,
+    queue: usize,
+) -> Result<(Handle<Engine>, Arc<Waiting>)> {
+    let (bound, channel) = local::channel(port, others, tuning, queue)?;
     let waiting = Arc::new(Waiting::default());
     let engine = ChannelEngine::new(channel, Ticker::default());
     let (told, woken) = (Arc::clone(&waiting), Arc::clone(&waiting));
@@ -148,22 +156,27 @@ fn start(port: u16, others: &[u16], tuning: Tuning) -> Result<(Handle<Engine>, A
     Ok((handle, waiting))
 }
 
-/// Runs until standard input ends. `words` are our port, the others' ports, and `spin=MICROS`.
+/// Runs until standard input ends. `words` are our port, the others' ports, and settings: `spin=MICROS`,
+/// `lend=MICROS`, `read=KIB` for the read buffer, `queue=KIB` for the bytes that may wait for a member.
 ///
 /// # Errors
 /// No such port, or no member.
 pub fn run(words: &[&str]) -> Result<()> {
     let mut tuning = Tuning::default();
+    let mut queue = QUEUE_BYTES;
     let mut ports = Vec::new();
     for word in words {
         match word.split_once('=') {
             Some(("spin", micros)) => tuning.spin = Duration::from_micros(micros.parse()?),
+            Some(("lend", micros)) => tuning.lend = Duration::from_micros(micros.parse()?),
+            Some(("read", kib)) => tuning.read_buffer = kib.parse::<usize>()? * 1024,
+            Some(("queue", kib)) => queue = kib.parse::<usize>()? * 1024,
             Some(_) => return Err(format!("`{word}`?").into()),
             None => ports.push(word.parse()?),
         }
     }
     let (port, others) = ports.split_first().ok_or("no port")?;
-    let (handle, waiting) = start(*port, others, tuning)?;
+    let (handle, waiting) = start(*port, others, tuning, queue)?;
     let members: Arc<[MemberIndex]> = handle
         .wait_for(PATIENCE, |engine, _| {
             let members = engine.channel.members().map(|(index, _)| index);

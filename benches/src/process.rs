@@ -143,6 +143,30 @@ impl Process {
         }
     }
 
+    /// Its memory and its open descriptors.
+    ///
+    /// # Errors
+    /// The process has ended.
+    pub fn usage(&self) -> Result<Usage> {
+        Ok(Usage {
+            memory: self.memory()?,
+            descriptors: std::fs::read_dir(format!("/proc/{}/fd", self.child.id()))?.count(),
+        })
+    }
+
+    /// Sends it a signal.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub fn signal(&self, signal: libc::c_int) -> Result<()> {
+        let pid = libc::pid_t::try_from(self.child.id())?;
+        // SAFETY: the process is a child that has not been waited for: its id is its own.
+        match unsafe { libc::kill(pid, signal) } {
+            0 => Ok(()),
+            _ => Err(std::io::Error::last_os_error().into()),
+        }
+    }
+
     /// From now on a new peak of memory is counted.
     ///
     /// # Errors
@@ -184,6 +208,15 @@ pub struct Memory {
     pub now_mib: f64,
     /// The most since the peak was last reset.
     pub peak_mib: f64,
+}
+
+/// What a process holds.
+#[derive(Clone, Copy, Debug)]
+pub struct Usage {
+    /// Memory.
+    pub memory: Memory,
+    /// Open descriptors.
+    pub descriptors: usize,
 }
 
 /// The lines of a pipe, so that waiting for one can be limited.

@@ -1,174 +1,70 @@
-//! In the steady state no message costs an allocation, on either side.
+//! What messages and deltas allocate in the steady state, both ends together, without an operating system. Sockets are
+//! in `io-mio/tests/allocations.rs`.
 
 use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use folkmoot_core::channel::{
-    Channel, ChannelConfig, ChannelListener, Inbound, Lane, MembershipConfig, SendOptions, To,
-    Verdict,
-};
-use folkmoot_core::engine::{ConnId, Gather, Input, Output};
-use folkmoot_core::time::Instant;
+use folkmoot_benches::machines::{BATCH, Channels, Clusters};
 
-struct Counting;
+/// The system's allocator, counted.
+struct Counted;
 
-std::thread_local! {
-    static COUNT: Cell<u64> = const { Cell::new(0) };
-}
+static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
 
-// SAFETY: all work is the system allocator's.
-unsafe impl GlobalAlloc for Counting {
+// SAFETY: every call is passed on unchanged to the system's allocator; counting touches no memory of its own.
+unsafe impl GlobalAlloc for Counted {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        COUNT.with(|count| count.set(count.get() + 1));
-        // SAFETY: as the caller promises.
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: the caller's promise is passed on.
         unsafe { System.alloc(layout) }
     }
 
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: as the caller promises.
-        unsafe { System.dealloc(pointer, layout) }
+    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promise is passed on; the memory came from `System`.
+        unsafe { System.dealloc(memory, layout) }
     }
 
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        COUNT.with(|count| count.set(count.get() + 1));
-        // SAFETY: as the caller promises.
-        unsafe { System.realloc(pointer, layout, size) }
+    unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: the caller's promise is passed on; the memory came from `System`.
+        unsafe { System.realloc(memory, layout, size) }
     }
 }
 
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
+static ALLOCATOR: Counted = Counted;
 
-struct Sum(usize);
-
-impl ChannelListener for Sum {
-    fn message_received(&mut self, _now: Instant, message: &Inbound<'_>) -> Verdict {
-        self.0 += message.message.len();
-        Verdict::Processed
+/// The fewest allocations of `work` in several runs: buffers grow to their size in the first ones.
+fn fewest(mut work: impl FnMut()) -> u64 {
+    let mut fewest = u64::MAX;
+    for _ in 0..20 {
+        let before = ALLOCATIONS.load(Ordering::Relaxed);
+        work();
+        fewest = fewest.min(ALLOCATIONS.load(Ordering::Relaxed) - before);
     }
+    fewest
 }
 
-/// Two channels and the one connection between them.
-struct Pair {
-    sender: Channel,
-    receiver: Channel,
-    out: Option<(ConnId, ConnId)>,
-    wire: Vec<u8>,
-    sum: Sum,
-    now: Instant,
-}
-
-impl Pair {
-    fn new(pipelining: bool) -> Self {
-        let now = Instant::from_millis(1);
-        let channel = |port: u16| {
-            let mut config = ChannelConfig::new(([10, 0, 0, 1], port).into());
-            config.membership = MembershipConfig::None;
-            config.failure_detector.enabled = false;
-            config.sender.pipelining = pipelining;
-            let mut channel =
-                Channel::new(config, [port as u8; 32], now, 1_700_000_000_000).unwrap();
-            channel.start(now);
-            channel
-        };
-        let (mut sender, receiver) = (channel(4000), channel(4001));
-        sender.add_member(now, receiver.local_member());
-        Self {
-            sender,
-            receiver,
-            out: None,
-            wire: Vec::with_capacity(8 << 20),
-            sum: Sum(0),
-            now,
-        }
-    }
-
-    /// Some messages there and their ACKs back.
-    fn round(&mut self, options: u32, lane: Lane, body: &[u8], messages: usize) {
-        for _ in 0..messages {
-            let options = SendOptions::from_bits(options);
-            self.sender
-                .send(self.now, To::All, options, lane, body)
-                .unwrap();
-        }
-        while !self.carry() {}
-    }
-
-    /// Carries bytes both ways once; whether there were none.
-    fn carry(&mut self) -> bool {
-        while let Some(output) = self.sender.poll_output() {
-            if let Output::Connect { conn, .. } = output {
-                let accepted = self
-                    .receiver
-                    .accept(self.now, ([10, 0, 0, 1], 9).into())
-                    .unwrap();
-                self.out = Some((conn, accepted));
-                self.sender
-                    .handle(self.now, Input::Connected { conn }, &mut self.sum);
-            }
-        }
-        let (there, back) = self.out.unwrap();
-        let sent = pull(&mut self.sender, self.now, there, &mut self.wire);
-        for bytes in self.wire.chunks(64 * 1024) {
-            let conn = back;
-            self.receiver
-                .handle(self.now, Input::Received { conn, bytes }, &mut self.sum);
-        }
-        while self.receiver.poll_output().is_some() {}
-        let answered = pull(&mut self.receiver, self.now, back, &mut self.wire);
-        if answered > 0 {
-            let (conn, bytes) = (there, &self.wire[..]);
-            self.sender
-                .handle(self.now, Input::Received { conn, bytes }, &mut self.sum);
-        }
-        while self.sender.poll_event().is_some() {}
-        sent + answered == 0
-    }
-}
-
-fn pull(channel: &mut Channel, now: Instant, conn: ConnId, wire: &mut Vec<u8>) -> usize {
-    wire.clear();
-    loop {
-        let len = {
-            let mut gather = Gather::new();
-            channel.transmit(conn, &mut gather);
-            for run in gather.runs() {
-                wire.extend_from_slice(run);
-            }
-            gather.len()
-        };
-        if len == 0 {
-            return wire.len();
-        }
-        channel.transmitted(now, conn, len);
-    }
-}
-
+/// One test, so that no other allocates meanwhile.
 #[test]
-fn a_message_in_the_steady_state_allocates_nothing() {
-    #[rustfmt::skip]
-    let cases: &[(bool, u32, Lane, usize, usize)] = &[
-        // pipelined, options, lane, bytes, messages a round
-        (true, 8, Lane::Any, 64, 100), (true, 8, Lane::Any, 512, 100), (true, 6, Lane::Any, 512, 100),
-        (true, 6, Lane::Ordered(3), 512, 100), (true, 14, Lane::Any, 4096, 20), (true, 6, Lane::Any, 65_536, 5),
-        (true, 0, Lane::Any, 100_000, 3),
-        (false, 8, Lane::Any, 512, 100), (false, 6, Lane::Any, 512, 1), (false, 8, Lane::Ordered(3), 512, 20),
-    ];
-    for (pipelined, options, lane, len, messages) in cases {
-        let mut pair = Pair::new(*pipelined);
-        let body = vec![7; *len];
-        for _ in 0..20 {
-            pair.round(*options, *lane, &body, *messages);
-        }
-        let (before, sum) = (COUNT.with(Cell::get), pair.sum.0);
-        for _ in 0..200 {
-            pair.round(*options, *lane, &body, *messages);
-        }
-        let allocated = COUNT.with(Cell::get) - before;
-        assert_eq!(pair.sum.0 - sum, 200 * messages * len, "all arrived");
-        assert_eq!(
-            allocated, 0,
-            "pipelined {pipelined}, options {options}, {lane:?}, {len} bytes"
-        );
+fn messages_allocate_nothing_and_a_delta_only_what_it_changes() {
+    let mut channels = Channels::new().expect("two members");
+    for options in [0, 2, 6, 8] {
+        let count = fewest(|| channels.batch(options, &[7; 512]).expect("room"));
+        assert_eq!(count, 0, "options {options}: in {BATCH} messages");
     }
+    let mut clusters = Clusters::new().expect("two members");
+    const CHANGES: u64 = 50;
+    let count = fewest(|| {
+        for _ in 0..CHANGES {
+            clusters.change().expect("the session is there");
+        }
+    });
+    assert!(clusters.agree());
+    // The application's text and its number, what the value is copied into on both sides, and the message.
+    let each = count as f64 / CHANGES as f64;
+    assert!(each <= DELTA_MAX, "{each} allocations in a delta");
 }
+
+/// Allocations of a delta of one attribute, both ends together, the application's own included.
+const DELTA_MAX: f64 = 15.0;

@@ -34,6 +34,9 @@ pub(crate) fn run<E: Engine>(shared: &Shared<E>, duty: &Duty) {
                 return;
             }
         }
+        drop(poller);
+        // It was lent while its caller slept: who else would look?
+        shared.waiters.wake();
     }
 }
 

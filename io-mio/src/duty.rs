@@ -116,6 +116,13 @@ impl Duty {
         }
     }
 
+    /// A caller has unwound.
+    pub(crate) fn abandon(&self) {
+        self.waiting.fetch_sub(1, Ordering::AcqRel);
+        self.lent_at.store(0, Ordering::Release);
+        self.call_driver();
+    }
+
     fn is_recent(&self, at: u64, now: Instant) -> bool {
         now.since(Instant::from_nanos(at)) < self.lend
     }
@@ -179,12 +186,12 @@ impl Waiters {
         self.over.load(Ordering::Acquire)
     }
 
-    /// Sleeps until woken, unless `done` or over already.
-    pub(crate) fn park(&self, done: impl Fn() -> bool) {
+    /// Sleeps until woken, unless `awake` says otherwise once a waker would find the thread, or all is over.
+    pub(crate) fn park(&self, awake: impl FnOnce() -> bool) {
         let thread = std::thread::current();
         let id = thread.id();
         self.lock().push(thread);
-        if !done() && !self.is_over() {
+        if !awake() && !self.is_over() {
             std::thread::park();
         }
         let mut threads = self.lock();
@@ -193,12 +200,17 @@ impl Waiters {
         }
     }
 
-    /// Nothing will come any more.
-    pub(crate) fn end(&self) {
-        self.over.store(true, Ordering::Release);
+    /// Lets all look.
+    pub(crate) fn wake(&self) {
         for thread in self.lock().iter() {
             thread.unpark();
         }
+    }
+
+    /// Nothing will come any more.
+    pub(crate) fn end(&self) {
+        self.over.store(true, Ordering::Release);
+        self.wake();
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Thread>> {

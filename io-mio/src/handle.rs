@@ -35,7 +35,7 @@ pub struct Shared<E> {
     callers: AtomicU32,
     /// Who waits for readiness, if callers can.
     duty: Option<Arc<Duty>>,
-    waiters: Waiters,
+    pub(crate) waiters: Waiters,
 }
 
 thread_local! {
@@ -341,6 +341,17 @@ impl<E: Engine> Drop for Broken<'_, E> {
     }
 }
 
+/// Calls the driver thread back when a caller has unwound, the queue included: it is dropped after that.
+struct Abandoned<'a>(&'a Duty);
+
+impl Drop for Abandoned<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.abandon();
+        }
+    }
+}
+
 impl<E: Engine> Handle<E> {
     /// Runs a command on the engine, on this thread, and does what it wants done.
     ///
@@ -384,31 +395,41 @@ impl<E: Engine> Handle<E> {
             return true;
         }
         let Some(duty) = &shared.duty else {
-            while !done() {
-                if shared.waiters.is_over() {
-                    return done();
-                }
+            while !done() && !shared.waiters.is_over() {
                 shared.waiters.park(&done);
             }
-            return true;
+            return done();
         };
         let since = shared.now();
-        let mut drove = false;
-        if duty.arrive(since)
-            && let Some(mut poller) = duty.try_take()
-        {
+        let (mut may, mut drove) = (duty.arrive(since), false);
+        let _panics = Abandoned(duty);
+        let mut taken = None;
+        while !done() && !shared.waiters.is_over() {
+            if may && taken.is_none() {
+                taken = duty.try_take();
+            }
+            let Some(poller) = &mut taken else {
+                shared.waiters.park(|| {
+                    // Once it is known that we sleep: the driver may have left the queue before.
+                    if may {
+                        taken = duty.try_take();
+                    }
+                    taken.is_some() || done()
+                });
+                continue;
+            };
             drove = true;
             let broken = Broken(shared);
-            while !done() && driver::turn(shared, &mut poller, false) == Turned::Again {}
+            let turned = driver::turn(shared, poller, false);
             std::mem::forget(broken);
+            if turned != Turned::Again {
+                // The driver is to stop, and needs the queue to come back to.
+                taken = None;
+                may = false;
+                duty.call_driver();
+            }
         }
-        // A driver that is to stop needs the queue to come back to, hence only now.
-        if drove && !done() {
-            duty.call_driver();
-        }
-        while !done() && !shared.waiters.is_over() {
-            shared.waiters.park(&done);
-        }
+        drop(taken);
         duty.leave(since, shared.now(), drove);
         done()
     }

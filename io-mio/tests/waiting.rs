@@ -1,6 +1,8 @@
 //! Callers that wait for answers: woken by the driver, or driving themselves.
 
+#[path = "conformance/common/mod.rs"]
 mod common;
+mod driver;
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

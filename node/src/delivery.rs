@@ -72,7 +72,6 @@ impl Delivery {
         };
         let is_settled = || slot.settled.load(Ordering::Acquire);
         if !is_settled() {
-            // Settled since: the outcome is there then, and nobody has to be woken.
             lock(&slot.state).thread = Some(std::thread::current());
         }
         match &self.handle {
@@ -163,6 +162,8 @@ struct Inner {
     /// Settled under the engine's lock, to be told when it is free again: who is woken earlier waits once more.
     settled: Mutex<Vec<(Arc<Slot>, Delivered)>>,
     any_settled: AtomicBool,
+    /// Those that are being told: kept for its memory, and so that waking keeps nobody from settling.
+    telling: Mutex<Vec<(Arc<Slot>, Delivered)>>,
     spare: Mutex<Vec<Arc<Slot>>>,
 }
 
@@ -228,8 +229,9 @@ impl Deliveries {
     /// Wakes those whose messages are settled.
     pub(crate) fn tell(&self) {
         if self.inner.any_settled.swap(false, Ordering::AcqRel) {
-            // Waking takes no lock that anybody holds who settles or waits.
-            for (slot, outcome) in lock(&self.inner.settled).drain(..) {
+            let mut telling = lock(&self.inner.telling);
+            std::mem::swap(&mut *lock(&self.inner.settled), &mut *telling);
+            for (slot, outcome) in telling.drain(..) {
                 slot.settle(outcome);
             }
         }
@@ -254,9 +256,10 @@ impl Slot {
         let (waker, thread) = {
             let mut state = lock(&self.state);
             state.outcome = Some(outcome);
+            // Under the lock: whoever leaves its name later sees it.
+            self.settled.store(true, Ordering::Release);
             (state.waker.take(), state.thread.take())
         };
-        self.settled.store(true, Ordering::Release);
         if let Some(thread) = thread {
             thread.unpark();
         }

@@ -1,5 +1,6 @@
 //! The `folkmoot` program.
 
+mod bench;
 mod demo;
 
 use std::process::ExitCode;
@@ -19,6 +20,8 @@ struct Arguments {
 enum Command {
     /// Three nodes on this machine, a front, and a page with a cart that outlives its node (the default).
     Demo(demo::Arguments),
+    /// Measure messages between this host and others (or processes on this one), and say which settings to try.
+    Bench(bench::Arguments),
     /// One node of the demo, started by it.
     #[command(hide = true)]
     DemoNode(demo::NodeArguments),
@@ -43,6 +46,7 @@ fn main() -> ExitCode {
     let result = match arguments.command {
         None => demo::run(&demo::Arguments::default()),
         Some(Command::Demo(arguments)) => demo::run(&arguments),
+        Some(Command::Bench(arguments)) => bench::run(&arguments),
         Some(Command::DemoNode(arguments)) => demo::run_node(arguments).map(|()| ExitCode::SUCCESS),
     };
     result.unwrap_or_else(|error| {

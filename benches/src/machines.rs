@@ -1,0 +1,198 @@
+//! Two channels, and two clusters, joined by memory: what the machines cost a message, without an operating system.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use folkmoot_core::channel::{
+    Body, Channel, ChannelConfig, ChannelEngine, ChannelListener, Inbound, Lane, MemberIndex,
+    MembershipConfig, SendOptions, StaticConfig, StaticMember, To, UniqueId, Verdict,
+};
+use folkmoot_core::cluster::{Cluster, ClusterConfig, ContextId};
+use folkmoot_core::session::{DeltaManagerConfig, SessionId};
+use folkmoot_core::time::Instant;
+
+use crate::Result;
+use crate::pipe::Pipe;
+
+/// Messages sent before bytes move: what a socket read would bring.
+pub const BATCH: usize = 100;
+
+/// Counts what it receives.
+#[derive(Debug, Default)]
+pub struct Counter(u64);
+
+impl ChannelListener for Counter {
+    fn message_received(&mut self, _: Instant, _: &Inbound<'_>) -> Verdict {
+        self.0 += 1;
+        Verdict::Processed
+    }
+}
+
+fn addresses() -> [SocketAddr; 2] {
+    [4001, 4002].map(|port| ([127, 0, 0, 1], port).into())
+}
+
+fn channel(number: usize) -> Result<Channel> {
+    let members: Vec<_> = addresses()
+        .into_iter()
+        .enumerate()
+        .map(|(number, address)| StaticMember::new(address, UniqueId([number as u8; 16])))
+        .collect();
+    let mut config = ChannelConfig::new(addresses()[number]);
+    config.unique_id = Some(members[number].unique_id);
+    config.membership = MembershipConfig::Static(StaticConfig {
+        members,
+        ..StaticConfig::default()
+    });
+    Ok(Channel::new(config, [number as u8; 32], Instant::ZERO, 0)?)
+}
+
+/// Two channels that know each other.
+#[derive(Debug)]
+pub struct Channels {
+    pipe: Pipe<ChannelEngine<Counter>>,
+    now: Instant,
+    member: MemberIndex,
+    sent: u64,
+}
+
+impl Channels {
+    /// Starts them and lets them find each other.
+    ///
+    /// # Errors
+    /// They do not.
+    pub fn new() -> Result<Self> {
+        let engine =
+            |number| channel(number).map(|channel| ChannelEngine::new(channel, Counter::default()));
+        let mut pipe = Pipe::new([engine(0)?, engine(1)?], addresses());
+        let mut now = Instant::ZERO;
+        for side in [0, 1] {
+            pipe.with(side, |engine| engine.channel.start(now));
+        }
+        // Long enough for the checks by which the members find each other.
+        for _ in 0..50 {
+            now = now + Duration::from_millis(100);
+            pipe.tick(now);
+        }
+        let found = pipe.with(0, |engine| {
+            let (index, _) = engine.channel.members().next()?;
+            engine.channel.is_ours(index).then_some(index)
+        });
+        Ok(Self {
+            pipe,
+            now,
+            member: found.ok_or("the members do not know each other")?,
+            sent: 0,
+        })
+    }
+
+    /// Sends [`BATCH`] messages from the first to the second and moves bytes until all is delivered and answered.
+    ///
+    /// # Errors
+    /// One was not sent, or has not arrived.
+    pub fn batch(&mut self, options: u32, body: &[u8]) -> Result<()> {
+        let (now, to) = (self.now, To::Member(self.member));
+        let options = SendOptions::from_bits(options);
+        self.pipe.with(0, |engine| {
+            (0..BATCH).try_for_each(|_| {
+                let body = Body::Borrowed(body);
+                let sent = engine.channel.send(now, to, options, Lane::Any, body);
+                sent.map(|_| ())
+            })
+        })?;
+        self.sent += BATCH as u64;
+        self.pipe.settle(now);
+        self.pipe
+            .with(0, |engine| while engine.channel.poll_event().is_some() {});
+        match self.pipe.with(1, |engine| engine.listener.0) == self.sent {
+            true => Ok(()),
+            false => Err("not all have arrived".into()),
+        }
+    }
+}
+
+/// Two clusters that share a session.
+#[derive(Debug)]
+pub struct Clusters {
+    pipe: Pipe<Cluster>,
+    now: Instant,
+    contexts: [ContextId; 2],
+    session: SessionId,
+    number: u64,
+}
+
+const FILL: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+/// 1 KiB that begins with a number.
+fn value(number: u64) -> String {
+    let mut value = String::with_capacity(2048);
+    value.push_str(&number.to_string());
+    value.push(' ');
+    value.extend([FILL; 16]);
+    value.truncate(1024);
+    value
+}
+
+impl Clusters {
+    /// Starts them, with one session.
+    ///
+    /// # Errors
+    /// The context cannot be registered, or there is no room for a session.
+    pub fn new() -> Result<Self> {
+        let engine =
+            |number| channel(number).map(|channel| Cluster::new(channel, ClusterConfig::default()));
+        let mut pipe = Pipe::new([engine(0)?, engine(1)?], addresses());
+        let mut now = Instant::ZERO;
+        let mut register = |side| {
+            pipe.with(side, |cluster| {
+                cluster.start(now);
+                cluster.register_manager(now, "/shop", DeltaManagerConfig::default())
+            })
+        };
+        let contexts = [register(0)?, register(1)?];
+        for _ in 0..100 {
+            now = now + Duration::from_millis(100);
+            pipe.tick(now);
+        }
+        let session = pipe.with(0, |cluster| cluster.create_session(now, contexts[0], None))?;
+        pipe.settle(now);
+        Ok(Self {
+            pipe,
+            now,
+            contexts,
+            session,
+            number: 0,
+        })
+    }
+
+    /// Changes 1 KiB of the session on the first and moves bytes until the second has applied it.
+    ///
+    /// # Errors
+    /// The session or the other member is gone.
+    pub fn change(&mut self) -> Result<()> {
+        self.number += 1;
+        let value = value(self.number);
+        let (now, context, session) = (self.now, self.contexts[0], &self.session);
+        self.pipe.with(0, |cluster| -> Result<()> {
+            cluster.set_attribute(now, context, session, "cart", value.as_str())?;
+            cluster.request_completed(now, context, session)?;
+            Ok(())
+        })?;
+        self.pipe.settle(now);
+        self.pipe
+            .with(0, |cluster| while cluster.poll_event().is_some() {});
+        self.pipe
+            .with(1, |cluster| while cluster.poll_event().is_some() {});
+        Ok(())
+    }
+
+    /// Whether the second has what the first set last.
+    pub fn agree(&mut self) -> bool {
+        let (context, session) = (self.contexts[1], &self.session);
+        let arrived = self
+            .pipe
+            .with(1, |cluster| cluster.attribute(context, session, "cart"));
+        let arrived = arrived.and_then(|value| value.as_string());
+        arrived.is_some_and(|arrived| arrived.to_string_lossy() == value(self.number))
+    }
+}

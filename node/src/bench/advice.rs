@@ -1,0 +1,184 @@
+//! What the figures suggest, and why.
+
+use super::round::{Case, Round};
+
+/// Sentences for whoever has measured; each names the figures it comes from.
+pub(super) fn of(rounds: &[Round]) -> Vec<String> {
+    let mut advice = Vec::new();
+    spin(rounds, &mut advice);
+    waiting(rounds, &mut advice);
+    callers(rounds, &mut advice);
+    spread(rounds, &mut advice);
+    room(rounds, &mut advice);
+    if advice.is_empty() {
+        advice.push("nothing stands out: the defaults fit".to_owned());
+    }
+    advice
+}
+
+fn find(rounds: &[Round], wanted: impl Fn(Case) -> bool) -> Option<&Round> {
+    rounds.iter().find(|round| wanted(round.case))
+}
+
+/// The same case with and without the spin.
+fn spin(rounds: &[Round], advice: &mut Vec<String>) {
+    for with in rounds.iter().filter(|round| round.case.spin > 0) {
+        let case = Case {
+            spin: 0,
+            ..with.case
+        };
+        let Some(without) = find(rounds, |other| other == case) else {
+            continue;
+        };
+        let (Some([slow, ..]), Some([fast, ..])) = (without.latency, with.latency) else {
+            continue;
+        };
+        let what = format!(
+            "{} bytes, options {}, {} caller(s): p50 {fast:.1} µs instead of {slow:.1} µs, {:.1} CPU µs instead of {:.1}",
+            case.size, case.options, case.callers, with.cpu_micros, without.cpu_micros
+        );
+        let micros = with.case.spin;
+        if fast < slow * 0.8 {
+            advice.push(format!(
+                "`Tuning::spin` of {micros} µs pays here ({what}): threads that sleep wake slowly on these hosts; it needs a processor while messages flow"
+            ));
+        } else if fast > slow * 1.1 {
+            advice.push(format!(
+                "leave `Tuning::spin` at zero for this load ({what}): the processors have other work"
+            ));
+        }
+    }
+}
+
+/// What waiting for acknowledgements costs against not waiting.
+fn waiting(rounds: &[Round], advice: &mut Vec<String>) {
+    for sync in rounds.iter().filter(|round| round.case.spin == 0) {
+        let case = Case {
+            options: 8,
+            ..sync.case
+        };
+        if sync.case.options != 6 || sync.case.callers != 1 {
+            continue;
+        }
+        if let (Some(free), Some([p50, _, p999])) =
+            (find(rounds, |other| other == case), sync.latency)
+        {
+            advice.push(format!(
+                "{} bytes: with `channelSendOptions` 6 a request waits {p50:.0} µs (1 in 1000: {p999:.0} µs) and knows that every member has the change; 8 waits for nothing, takes 1/{:.1} of the CPU, and may lose the last changes of a node that crashes",
+                case.size,
+                sync.cpu_micros / free.cpu_micros.max(0.01)
+            ));
+        }
+    }
+}
+
+/// Whether more callers help.
+fn callers(rounds: &[Round], advice: &mut Vec<String>) {
+    for one in rounds {
+        if one.case.callers != 1 || !one.case.waits() || one.case.spin > 0 {
+            continue;
+        }
+        let same = |case: Case| Case { callers: 1, ..case } == one.case && case.callers > 1;
+        let best = rounds
+            .iter()
+            .filter(|round| same(round.case))
+            .max_by(|a, b| a.per_second.total_cmp(&b.per_second));
+        if let Some(best) = best.filter(|best| best.per_second > one.per_second * 1.5) {
+            advice.push(format!(
+                "{} bytes, options {}: one caller is bound by the round trip; {} callers send {:.1} times as many for {:.1} instead of {:.1} CPU µs each, so let requests run in parallel",
+                one.case.size,
+                one.case.options,
+                best.case.callers,
+                best.per_second / one.per_second,
+                best.cpu_micros,
+                one.cpu_micros
+            ));
+        }
+    }
+}
+
+/// Whether the slowest are out of proportion.
+fn spread(rounds: &[Round], advice: &mut Vec<String>) {
+    let worst = rounds
+        .iter()
+        .filter_map(|round| {
+            round
+                .latency
+                .map(|[p50, p99, _]| (p99 / p50.max(0.1), round))
+        })
+        .max_by(|(a, _), (b, _)| a.total_cmp(b));
+    if let Some((ratio, round)) = worst.filter(|(ratio, _)| *ratio > 10.0) {
+        advice.push(format!(
+            "p99 is {ratio:.0} times p50 ({} bytes, options {}, {} callers): other work takes the processors now and then; leave one free for the driver, or measure when the hosts are quiet",
+            round.case.size, round.case.options, round.case.callers
+        ));
+    }
+}
+
+/// Whether senders were held up by full queues.
+fn room(rounds: &[Round], advice: &mut Vec<String>) {
+    let most = rounds.iter().max_by_key(|round| round.full);
+    if let Some(round) = most.filter(|round| round.full > 0) {
+        advice.push(format!(
+            "a member's queue was full {} times ({} bytes, options {}): the members take {:.0} a second and no setting changes that; `limits.queue_bytes_max` only says how many bytes of a burst may wait here ({:.0} MiB resident now)",
+            round.full, round.case.size, round.case.options, round.per_second, round.here_mib
+        ));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn round(options: u32, callers: usize, spin: u64, p50: f64, per_second: f64) -> Round {
+        Round {
+            case: Case {
+                options,
+                size: 512,
+                callers,
+                spin,
+            },
+            per_second,
+            latency: (options == 6).then_some([p50, p50 * 2.0, p50 * 3.0]),
+            cpu_micros: 10.0,
+            here_mib: 5.0,
+            there_mib: 5.0,
+            full: 0,
+        }
+    }
+
+    #[test]
+    fn figures_become_sentences_and_their_absence_does_not() {
+        let slow = round(6, 1, 0, 60.0, 15_000.0);
+        let fast = round(6, 1, 50, 8.0, 100_000.0);
+        let many = round(6, 16, 0, 90.0, 150_000.0);
+        let free = round(8, 1, 0, 0.0, 1_000_000.0);
+        let full = Round {
+            full: 7,
+            ..free.clone()
+        };
+        let noisy = Round {
+            latency: Some([10.0, 900.0, 1000.0]),
+            ..slow.clone()
+        };
+        #[rustfmt::skip]
+        let cases: [(&[&Round], &str); 7] = [
+            (&[&slow, &fast],  "`Tuning::spin` of 50 µs pays"),
+            (&[&fast, &round(6, 1, 0, 5.0, 9.0)], "leave `Tuning::spin` at zero"),
+            (&[&slow, &free],  "may lose the last changes"),
+            (&[&slow, &many],  "let requests run in parallel"),
+            (&[&noisy],        "p99 is 90 times p50"),
+            (&[&full],         "a member's queue was full 7 times"),
+            (&[&slow],         "nothing stands out"),
+        ];
+        for (rounds, wanted) in cases {
+            let rounds: Vec<Round> = rounds.iter().map(|round| (*round).clone()).collect();
+            let said = of(&rounds);
+            assert!(
+                said.iter().any(|line| line.contains(wanted)),
+                "{wanted}: {said:?}"
+            );
+        }
+        assert_eq!(of(&[slow, round(8, 16, 0, 0.0, 1.0)]).len(), 1);
+    }
+}
