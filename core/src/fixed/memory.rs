@@ -8,8 +8,8 @@ use crate::java::places::Tables;
 
 /// The memory of a [`Cluster`](super::Cluster): nothing in it grows beyond these capacities, and it has no other.
 ///
-/// Everything is zero or empty in the beginning, so that a `static` of it takes no flash. Use an alias with names of your
-/// own, and `size_of` to see what it takes:
+/// A `static` of it is initialised data, which takes as much flash as RAM; made at run time it takes RAM alone. Use an alias
+/// with a name of your own, and `size_of` to see what it takes:
 ///
 /// ```
 /// use folkmoot_core::fixed;

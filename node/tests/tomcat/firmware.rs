@@ -105,7 +105,7 @@ fn play(name: &str, fresh: Kind, options: u32) {
         let text = format!("made on {node}");
         let set = visitor.get(
             cluster.http(node),
-            &format!("/s/set?k=a&v={}", text.replace(' ', "%20")),
+            &format!("/s/set?k=a&type=string&v={}", text.replace(' ', "%20")),
         );
         ids.push((set.id().to_owned(), json!({ "a": text })));
     }
