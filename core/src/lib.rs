@@ -57,6 +57,8 @@ pub mod fixed;
 pub mod interceptor;
 pub mod java;
 #[cfg(feature = "alloc")]
+pub mod map;
+#[cfg(feature = "alloc")]
 pub mod membership;
 #[cfg(feature = "plant")]
 pub mod plant;

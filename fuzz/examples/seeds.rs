@@ -83,6 +83,9 @@ fn main() {
     write(root, "session_state", states.iter().cloned());
     write(root, "new_session_id", payloads(&[15]).into_iter());
     layers(root, &tribes("interceptors.json"));
+    let maps = [tribes("mapmessage.json"), ha("live_backup.json")].concat();
+    write(root, "rpc_message", tribes("rpc.json").into_iter().chain(maps.clone()));
+    write(root, "map_message", ha("map_entry.json").into_iter().chain(maps));
     write(root, "channel", scripts().into_iter());
     let told = deltas
         .iter()

@@ -9,12 +9,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use folkmoot_core::channel::{Channel, ChannelStats, Lane, MemberIndex, To};
 pub(crate) use folkmoot_core::cluster::Cluster as Engine;
-use folkmoot_core::cluster::{ClusterConfig, ClusterStats};
-use folkmoot_core::session::DeltaManagerConfig;
+use folkmoot_core::cluster::{ClusterConfig, ClusterStats, ReplicatedContextConfig};
+use folkmoot_core::session::{BackupManagerConfig, DeltaManagerConfig};
 use folkmoot_core::time::Instant;
 use folkmoot_core::wire::{AckPolicy, Member, SendOptions, UniqueId};
 use folkmoot_mio::{DriverStats, Handle};
 
+use crate::backup_manager::BackupManager;
 use crate::builder::{ClusterBuilder, Plan};
 use crate::delivery::Delivery;
 use crate::delta_manager::DeltaManager;
@@ -23,6 +24,7 @@ use crate::event::Events;
 use crate::incarnation::{self, Incarnation};
 use crate::messages::Messages;
 use crate::notices::Notices;
+use crate::replicated_context::ReplicatedContext;
 
 /// A running cluster node. Clones are handles to the same one, for any thread and any task.
 ///
@@ -215,16 +217,7 @@ impl Cluster {
         context_path: &str,
         mut config: DeltaManagerConfig,
     ) -> Result<DeltaManager, ContextError> {
-        let path = if context_path == "/" {
-            ""
-        } else {
-            context_path
-        };
-        let whole = path.is_empty()
-            || (path.starts_with('/') && !path.ends_with('/') && !path.contains(['#', ';', '?']));
-        if !whole {
-            return Err(ContextError::Path(context_path.to_owned()));
-        }
+        let path = self.checked_path(context_path)?;
         config
             .validate()
             .map_err(|error| ContextError::OutOfRange(error.name, error.wanted))?;
@@ -233,10 +226,73 @@ impl Cluster {
         }
         // Requests under way follow their session through changes of its id that others make.
         config.notify_session_listeners_on_replication = true;
+        DeltaManager::register(self, path, config)
+    }
+
+    /// The backup manager of the web application at `context_path`, with Tomcat's defaults: as
+    /// [`delta_manager`](Self::delta_manager), but each session is on two members only.
+    ///
+    /// # Errors
+    ///
+    /// As for [`delta_manager`](Self::delta_manager).
+    pub fn backup_manager(&self, context_path: &str) -> Result<BackupManager, ContextError> {
+        self.backup_manager_with(context_path, BackupManagerConfig::default())
+    }
+
+    /// As [`backup_manager`](Self::backup_manager), with settings of its own. The node's route is used where the settings
+    /// name none.
+    pub fn backup_manager_with(
+        &self,
+        context_path: &str,
+        mut config: BackupManagerConfig,
+    ) -> Result<BackupManager, ContextError> {
+        let path = self.checked_path(context_path)?;
+        config
+            .validate()
+            .map_err(|error| ContextError::OutOfRange(error.name, error.wanted))?;
+        if config.jvm_route.is_none() {
+            config.jvm_route.clone_from(&self.inner.jvm_route);
+        }
+        BackupManager::register(self, path, config)
+    }
+
+    /// The attributes of the web application at `context_path`, shared with the members that run it, with Tomcat's defaults.
+    ///
+    /// # Errors
+    ///
+    /// As for [`delta_manager`](Self::delta_manager).
+    pub fn replicated_context(
+        &self,
+        context_path: &str,
+    ) -> Result<ReplicatedContext, ContextError> {
+        self.replicated_context_with(context_path, ReplicatedContextConfig::default())
+    }
+
+    /// As [`replicated_context`](Self::replicated_context), with settings of its own.
+    pub fn replicated_context_with(
+        &self,
+        context_path: &str,
+        config: ReplicatedContextConfig,
+    ) -> Result<ReplicatedContext, ContextError> {
+        let path = self.checked_path(context_path)?;
+        ReplicatedContext::register(self, path, config)
+    }
+
+    /// The path as the core has it.
+    fn checked_path<'p>(&self, context_path: &'p str) -> Result<&'p str, ContextError> {
+        let path = match context_path {
+            "/" => "",
+            path => path,
+        };
+        let whole = path.is_empty()
+            || (path.starts_with('/') && !path.ends_with('/') && !path.contains(['#', ';', '?']));
+        if !whole {
+            return Err(ContextError::Path(context_path.to_owned()));
+        }
         if self.is_stopped() {
             return Err(ContextError::Stopped);
         }
-        DeltaManager::register(self, path, config)
+        Ok(path)
     }
 
     /// Sends bytes to members, for applications of their own on the same channel; they receive them with

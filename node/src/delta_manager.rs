@@ -4,10 +4,11 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use folkmoot_core::cluster::ContextId;
+use folkmoot_core::cluster::{Access, ContextId};
 use folkmoot_core::java::{JavaBytes, JavaString};
 use folkmoot_core::session::{
-    DeltaManagerConfig, DeltaSession, ManagerStats, SessionError as CoreSessionError, SessionId,
+    BackupManagerConfig, DeltaManagerConfig, DeltaSession, ManagerStats,
+    SessionError as CoreSessionError, SessionId,
 };
 use folkmoot_core::wire::{AckPolicy, UniqueId};
 
@@ -33,6 +34,10 @@ pub struct DeltaManager {
     id: ContextId,
     context: Arc<Context>,
     jvm_route: Option<Arc<str>>,
+    /// How the members answer what its requests send.
+    ack_policy: AckPolicy,
+    /// Whether a session may be on another member only, so that a request may have to wait for it.
+    fetches: bool,
 }
 
 /// What there is to know of a session besides its attributes, at one moment.
@@ -89,7 +94,38 @@ impl DeltaManager {
             id,
             context,
             jvm_route,
+            ack_policy: cluster.channel_send_options().ack_policy(),
+            fetches: false,
         })
+    }
+
+    /// The handle of a backup manager's sessions, which knows it by its context only.
+    pub(crate) fn register_backup(
+        cluster: &Cluster,
+        path: &str,
+        config: BackupManagerConfig,
+    ) -> Result<Self, ContextError> {
+        let jvm_route = config.jvm_route.as_deref().map(Arc::from);
+        let ack_policy = config.map_send_options.ack_policy();
+        let inner = &cluster.inner;
+        let (id, context) = inner.handle.with(|engine, now| {
+            let id = engine
+                .register_backup_manager(now, path, config)
+                .map_err(|error| ContextError::from_core(error, path))?;
+            Ok((id, inner.notices.open(id, path)))
+        })?;
+        Ok(Self {
+            cluster: cluster.clone(),
+            id,
+            context,
+            jvm_route,
+            ack_policy,
+            fetches: true,
+        })
+    }
+
+    pub(crate) fn id(&self) -> ContextId {
+        self.id
     }
 
     /// The context path: `""` for the root context, else `/…`.
@@ -181,9 +217,7 @@ impl DeltaManager {
     /// Begins to use a session: from now on it is not new and its idle time begins anew. `false` if it is not here or
     /// its time is over.
     pub fn access(&self, id: &SessionId) -> bool {
-        self.inner()
-            .handle
-            .with(|engine, now| engine.access_session(now, self.id, id))
+        self.access_and(id, |_, _| ()).is_some()
     }
 
     /// Ends a use that [`access`](Self::access) or [`create_session`](Self::create_session) began.
@@ -285,8 +319,27 @@ impl DeltaManager {
     }
 
     fn look<R>(&self, id: &SessionId, look: impl FnOnce(&DeltaSession) -> R) -> Option<R> {
-        self.manager(|manager| manager.session(id).map(look))
-            .flatten()
+        self.inner()
+            .handle
+            .inspect(|engine| engine.session(self.id, id).map(look))
+    }
+
+    /// Begins to use a session, and does something more under the same lock. A session that is on another member only is
+    /// waited for, by this thread.
+    fn access_and<R>(
+        &self,
+        id: &SessionId,
+        then: impl Fn(&mut Engine, folkmoot_core::time::Instant) -> R,
+    ) -> Option<R> {
+        let access = |engine: &mut Engine, now| match engine.access(now, self.id, id) {
+            Access::Here => Some(Some(then(engine, now))),
+            Access::Absent => Some(None),
+            Access::Fetching => None,
+        };
+        match self.inner().handle.with(access) {
+            Some(outcome) => outcome,
+            None => waiting(|| self.inner().handle.wait_for(FETCH_MAX, access)).flatten(),
+        }
     }
 
     fn command<R>(
@@ -305,7 +358,7 @@ impl DeltaManager {
     /// Begins to wait for a message if the members owe an acknowledgement. To be called under the lock under which it was
     /// sent: it cannot be settled before it is waited for.
     fn expect(&self, id: UniqueId) -> Option<Delivery> {
-        let acknowledged = self.cluster.channel_send_options().ack_policy() != AckPolicy::Never;
+        let acknowledged = self.ack_policy != AckPolicy::Never;
         acknowledged.then(|| self.inner().expect(id))
     }
 
@@ -348,10 +401,7 @@ impl SessionStore for DeltaManager {
     }
 
     fn join(&self, id: &SessionId) -> Option<Arc<ActiveSession>> {
-        self.inner().handle.with(|engine, now| {
-            let joined = engine.access_session(now, self.id, id);
-            joined.then(|| self.context.active.enter(id))
-        })
+        self.access_and(id, |_, _| self.context.active.enter(id))
     }
 
     fn create(&self) -> Result<Arc<ActiveSession>, SessionError> {
@@ -420,7 +470,7 @@ impl SessionStore for DeltaManager {
     }
 
     fn rebind(&self, from: &SessionId, to: &SessionId) -> bool {
-        self.inner().handle.with(|engine, now| {
+        let bind = |engine: &mut Engine, now| {
             let bound = engine
                 .change_session_id(now, self.id, from, Some(to))
                 .is_ok();
@@ -428,7 +478,17 @@ impl SessionStore for DeltaManager {
                 self.context.active.rename(from, to);
             }
             bound
-        })
+        };
+        if !self.fetches {
+            return self.inner().handle.with(bind);
+        }
+        // As `BackupManager.findSession`: to look for it is to take it over.
+        let bound = self.access_and(from, |engine, now| {
+            let bound = bind(engine, now);
+            engine.end_access(now, self.id, if bound { to } else { from });
+            bound
+        });
+        bound.unwrap_or(false)
     }
 
     fn invalidate(&self, session: &ActiveSession) -> Result<Option<Delivery>, SessionError> {
@@ -462,10 +522,21 @@ impl DeltaManager {
         session: &ActiveSession,
         look: impl FnOnce(&DeltaSession) -> R,
     ) -> Result<R, SessionError> {
-        let found = self
-            .manager(|manager| manager.session(&session.id()).map(look))
-            .flatten();
-        found.ok_or(SessionError::Invalidated)
+        self.look(&session.id(), look)
+            .ok_or(SessionError::Invalidated)
+    }
+}
+
+/// Longer than any fetch takes: `rpc_timeout` three times over, at its default.
+const FETCH_MAX: Duration = Duration::from_secs(60);
+
+/// Waits on this thread; tasks that were to run on it may run elsewhere.
+fn waiting<R>(wait: impl FnOnce() -> R) -> R {
+    use tokio::runtime::{Handle, RuntimeFlavor};
+    let flavor = Handle::try_current().map(|runtime| runtime.runtime_flavor());
+    match flavor {
+        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(wait),
+        _ => wait(),
     }
 }
 

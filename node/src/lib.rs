@@ -28,7 +28,8 @@
 //! - [`Cluster::builder`] takes Tomcat's settings under Tomcat's names; what cannot work is an error that says
 //!   what to change.
 //! - [`Cluster`] is the handle: members, events, messages of your own, [`shutdown`](Cluster::shutdown).
-//! - [`DeltaManager`] holds the sessions of one web application.
+//! - [`DeltaManager`] holds the sessions of one web application, [`BackupManager`] does so with each on two nodes only;
+//!   [`ReplicatedContext`] has the attributes of the application itself.
 //! - [`SessionLayer`] is Tomcat's `JvmRouteBinderValve` and `ReplicationValve`, [`Session`] the extractor.
 //! - [`interceptor`]: encryption, compression and the other layers that a cluster's messages may pass.
 //! - [`java`] reads and writes what Java nodes put into sessions.
@@ -43,6 +44,7 @@
 
 mod active;
 mod address;
+mod backup_manager;
 mod builder;
 mod cluster;
 mod delivery;
@@ -54,10 +56,12 @@ mod messages;
 mod notices;
 mod pattern;
 mod quota;
+mod replicated_context;
 mod settings;
 pub mod web;
 
 pub use active::ActiveSession;
+pub use backup_manager::BackupManager;
 pub use builder::ClusterBuilder;
 pub use cluster::{Cluster, Destination, SendError};
 pub use delivery::{Delivered, Delivery};
@@ -68,19 +72,21 @@ pub use folkmoot_core::channel::{
     ChannelStats, ConfigError as ChannelConfigError, FailureDetectorConfig, FaultCause, Limits,
     ReceiverConfig, SenderConfig,
 };
-pub use folkmoot_core::cluster::ClusterStats;
+pub use folkmoot_core::cluster::{ClusterStats, ReplicatedContextConfig};
 pub use folkmoot_core::interceptor;
 pub use folkmoot_core::java;
+pub use folkmoot_core::map::{EntryState, MapStats};
 pub use folkmoot_core::membership::StaticMember;
 pub use folkmoot_core::session::{
-    DeltaManagerConfig, EventCounters, EventType, ManagerLimits, ManagerStats, NameFilter,
-    SessionId, TransferResult,
+    BackupManagerConfig, DeltaManagerConfig, EventCounters, EventType, ManagerLimits, ManagerStats,
+    NameFilter, SessionId, TransferResult,
 };
 pub use folkmoot_core::wire::{Member, SendOptions, UniqueId};
 pub use folkmoot_mio::{BindError, DriverStats, Tuning};
 pub use folkmoot_uring::{Driver, ParseDriverError};
 pub use messages::{Message, Messages};
 pub use pattern::{PatternError, name_filter};
+pub use replicated_context::ReplicatedContext;
 pub use settings::SendOptionsSetting;
 pub use web::cookie::{CookieConfig, SameSite};
-pub use web::{Session, SessionError, SessionLayer, SessionLayerStats};
+pub use web::{Session, SessionError, SessionLayer, SessionLayerStats, SessionManager};

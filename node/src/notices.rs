@@ -105,6 +105,11 @@ impl Notices {
             ClusterEvent::StateTransfer { context, outcome } => {
                 self.state_transferred(state, context, &outcome)
             }
+            ClusterEvent::ContextStarted { context } => {
+                if let Some(context) = state.contexts.get(&context) {
+                    context.transfer.send_replace(Some(None));
+                }
+            }
             ClusterEvent::SessionCreated {
                 context,
                 id,

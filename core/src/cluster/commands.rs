@@ -1,8 +1,6 @@
 //! What an application does with sessions.
 
-use alloc::vec::Vec;
-
-use super::{Cluster, ContextId, ExpiryCause};
+use super::{Access, Cluster, ContextId, Managed};
 use crate::channel::{SendError, UniqueId};
 use crate::java::{JavaBytes, JavaString};
 use crate::session::{Action, ActionType, DeltaSession, SessionError, SessionId};
@@ -40,15 +38,21 @@ impl Cluster {
         context: ContextId,
         jvm_route: Option<&str>,
     ) -> SessionId {
-        let length = self
-            .manager(context)
-            .map_or(16, |manager| manager.config().session_id_length);
+        let delta = self.manager(context);
+        let length = match (delta, self.backup_manager(context)) {
+            (Some(manager), _) => manager.config().session_id_length,
+            (None, Some(manager)) => manager.config().session_id_length,
+            (None, None) => 16,
+        };
         SessionId::random(self.channel.rng(), length, jvm_route)
     }
 
     /// A session, to be looked at: that is no access, and a session whose time is over may still be there.
     pub fn session(&self, context: ContextId, id: &SessionId) -> Option<&DeltaSession> {
-        self.manager(context)?.session(id)
+        match self.manager(context) {
+            Some(manager) => manager.session(id),
+            None => self.backup_manager(context)?.session(id),
+        }
     }
 
     /// Whether a session is there; no access.
@@ -61,9 +65,19 @@ impl Cluster {
     ///
     /// `DeltaSession.isValid`, `access`; with [`record_joins`](crate::session::DeltaManagerConfig::record_joins) also
     /// `setNew(false)`.
+    ///
+    /// A session of a backup manager that is on another member only is being fetched then: [`access`](Self::access) says so.
     pub fn access_session(&mut self, now: Instant, context: ContextId, id: &SessionId) -> bool {
+        self.access(now, context, id) == Access::Here
+    }
+
+    /// As [`access_session`](Self::access_session); for a session of a backup manager that is on another member only it begins
+    /// to fetch it: call it again after [`SessionFetched`](super::ClusterEvent::SessionFetched).
+    ///
+    /// `BackupManager.findSession`.
+    pub fn access(&mut self, now: Instant, context: ContextId, id: &SessionId) -> Access {
         self.with_manager(now, context, |manager, cx, out| manager.access(cx, out, id))
-            .unwrap_or(false)
+            .unwrap_or(Access::Absent)
     }
 
     /// A request is done with a session. `DeltaSession.endAccess`.
@@ -306,10 +320,7 @@ impl Cluster {
         id: &SessionId,
     ) -> Result<Option<UniqueId>, SessionError> {
         let expired = self.with_manager(now, context, |manager, cx, out| {
-            if !manager.check_valid(cx, out, id) {
-                return None;
-            }
-            manager.expire(cx, out, id, ExpiryCause::Invalidated, true)
+            manager.invalidate(cx, out, id)
         });
         expired
             .ok_or(SessionError::UnknownContext)?
@@ -328,12 +339,7 @@ impl Cluster {
     /// Looks for sessions whose time is over, in all managers, now and not when the background run is due; gives how many
     /// have expired.
     pub fn process_expires(&mut self, now: Instant) -> usize {
-        let contexts: Vec<_> = self
-            .managers
-            .iter()
-            .map(super::DeltaManager::context)
-            .collect();
-        let expired = contexts.into_iter().map(|context| {
+        let expired = self.contexts().into_iter().map(|context| {
             self.with_manager(now, context, |manager, cx, out| {
                 manager.process_expires(cx, out)
             })
@@ -346,7 +352,10 @@ impl Cluster {
     /// only one runs at a time. `DeltaManager.getAllClusterSessions`.
     pub fn get_all_cluster_sessions(&mut self, now: Instant, context: ContextId) -> bool {
         let begun = self
-            .with_manager(now, context, |manager, _, _| manager.begin_transfer(now))
+            .with_manager(now, context, |manager, _, _| match manager {
+                Managed::Delta(manager) => manager.begin_transfer(now),
+                Managed::Backup(_) => false,
+            })
             .unwrap_or(false);
         self.pump(now);
         begun

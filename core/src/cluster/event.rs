@@ -4,8 +4,10 @@ use alloc::collections::VecDeque;
 use core::fmt;
 
 use super::ContextId;
+use crate::channel::rpc::RpcMessageError;
 use crate::channel::{ChannelEvent, MemberIndex};
 use crate::java::{JavaError, JavaString};
+use crate::map::MapRefusal;
 use crate::session::{EventType, MessageError, SessionId, TransferOutcome};
 use crate::wire::DecodeError;
 
@@ -32,6 +34,20 @@ pub enum ClusterEvent {
         sessions: usize,
         /// Whether all of it was acknowledged.
         complete: bool,
+    },
+    /// A session that [`access`](super::Cluster::access) found on another member only is here now, or nobody has it.
+    SessionFetched {
+        /// The backup manager.
+        context: ContextId,
+        /// The session.
+        id: SessionId,
+        /// Whether it is here.
+        found: bool,
+    },
+    /// The shared attributes of an application are here.
+    ContextStarted {
+        /// The context.
+        context: ContextId,
     },
     /// A session is here that was not.
     SessionCreated {
@@ -160,6 +176,10 @@ pub enum Refusal {
     UnknownContext(JavaString),
     /// It claims to be a [`ReconcileMessage`](crate::session::ReconcileMessage) and is none.
     Reconcile(DecodeError),
+    /// It is a message of a replicated map that cannot be used.
+    Map(MapRefusal),
+    /// It is no RPC message.
+    Rpc(RpcMessageError),
     /// Its payload cannot be read.
     Payload(EventType, JavaError),
     /// Its session id is missing or contradicts its payload.
@@ -175,6 +195,8 @@ impl fmt::Display for Refusal {
             Self::Message(error) => error.fmt(f),
             Self::UnknownContext(name) => write!(f, "no manager is named {name}"),
             Self::Reconcile(error) => write!(f, "a comparison that cannot be read: {error}"),
+            Self::Map(reason) => reason.fmt(f),
+            Self::Rpc(error) => error.fmt(f),
             Self::Payload(kind, error) => {
                 write!(f, "{} with an unreadable payload: {error}", kind.name())
             }

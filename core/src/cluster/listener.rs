@@ -7,6 +7,8 @@ use core::fmt;
 
 use hashbrown::HashMap;
 
+use super::managed::Managed;
+use super::maps::Maps;
 use super::{ClusterConfig, ClusterError, ClusterEvent, ContextId, Events, Refusal};
 use crate::channel::{
     Channel, ChannelListener, Inbound, Lane, Member, MemberIndex, SendOptions, To, UniqueId,
@@ -56,6 +58,8 @@ pub(crate) struct Managers {
     limits: Limits,
     /// Who takes byte messages.
     pub(crate) byte_listener: Option<ByteListener>,
+    /// What lives in replicated maps.
+    pub(crate) maps: Maps,
 }
 
 /// What takes messages of the application's own.
@@ -81,6 +85,7 @@ impl Managers {
             skews: Skews::default(),
             limits: config.java_limits,
             byte_listener: None,
+            maps: Maps::default(),
         }
     }
 
@@ -110,11 +115,8 @@ impl Managers {
             .ok()
             .filter(|_| free < max)
             .ok_or(ClusterError::TooManyManagers(max))?;
-        self.serial = self.serial.wrapping_add(1);
-        let context = ContextId {
-            slot,
-            serial: self.serial,
-        };
+        let serial = self.next_serial();
+        let context = ContextId { slot, serial };
         let manager = DeltaManager::new(context, name.clone(), config, now);
         if free == self.slots.len() {
             self.slots.push(None);
@@ -126,7 +128,25 @@ impl Managers {
         Ok(context)
     }
 
+    /// A number that no manager and no context has had.
+    pub(super) const fn next_serial(&mut self) -> u32 {
+        self.serial = self.serial.wrapping_add(1);
+        self.serial
+    }
+
+    /// A manager of either kind.
+    pub(crate) fn managed(&mut self, context: ContextId) -> Option<(Managed<'_>, &mut Events)> {
+        let delta = self.slots.get_mut(usize::from(context.slot));
+        let delta = delta.and_then(Option::as_mut);
+        if let Some(manager) = delta.filter(|manager| manager.context() == context) {
+            return Some((Managed::Delta(manager), &mut self.events));
+        }
+        let backup = self.maps.backup_mut(context)?;
+        Some((Managed::Backup(backup), &mut self.events))
+    }
+
     pub(crate) fn remove(&mut self, context: ContextId) {
+        self.maps.remove_backup(context);
         if let Some(manager) = self.get(context) {
             let name = manager.name().clone();
             self.by_name.remove(&name);
@@ -381,13 +401,26 @@ impl ChannelListener for Managers {
                     .push(ClusterEvent::ClockSkew { member, ahead_ms });
             }
         }
-        match SessionMessage::read(message.message) {
-            Some(read) => self.dispatch(now, source(message), &read),
-            None => self.irregular(now, message),
+        if let Some(read) = SessionMessage::read(message.message) {
+            return self.dispatch(now, source(message), &read);
+        }
+        let (unix_ms, events) = (self.unix_ms, &mut self.events);
+        let maps = &mut self.maps;
+        if maps.received(now, unix_ms, events, &self.limits, message) {
+            let deadline = maps.deadline();
+            self.is_due(deadline);
+            Verdict::Processed
+        } else {
+            self.irregular(now, message)
         }
     }
 
+    fn member_added(&mut self, _now: Instant, index: MemberIndex, member: &Member) {
+        self.maps.member_added(index, member);
+    }
+
     fn member_disappeared(&mut self, now: Instant, index: MemberIndex, _member: &Member) {
+        self.maps.member_disappeared(index);
         self.due = Some(Instant::ZERO);
         self.skews.forget(index);
         self.for_each(|manager, _| manager.member_gone(now, index));

@@ -8,6 +8,8 @@ mod commands;
 mod config;
 mod event;
 mod listener;
+mod managed;
+mod maps;
 
 use alloc::boxed::Box;
 use alloc::string::ToString;
@@ -19,6 +21,10 @@ pub(crate) use event::Events;
 pub use event::{AttributeChange, ClusterEvent, ExpiryCause, Origin, Refusal};
 pub use listener::ClusterStats;
 use listener::{ByteListener, Managers};
+use managed::Managed;
+pub use maps::{ReplicatedContext, ReplicatedContextConfig};
+
+pub use crate::map::Access;
 
 use crate::channel::{Channel, ChannelEvent, Inbound, MemberIndex, Verdict};
 use crate::engine::{ConnId, Engine, Gather, Input, Output};
@@ -77,10 +83,10 @@ impl Cluster {
     /// Ends: the sessions of every manager expire here (and with `expire_sessions_on_shutdown` everywhere), the managers are
     /// removed, and the channel says goodbye; [`ChannelEvent::Stopped`] follows.
     pub fn stop(&mut self, now: Instant) {
-        let contexts: Vec<_> = self.managers.iter().map(DeltaManager::context).collect();
-        for context in contexts {
+        for context in self.contexts() {
             self.unregister_manager(now, context);
         }
+        self.unregister_contexts(now);
         self.next_background = None;
         self.channel.stop(now);
         self.pump(now);
@@ -125,7 +131,10 @@ impl Cluster {
     /// was one.
     pub fn unregister_manager(&mut self, now: Instant, context: ContextId) -> bool {
         let known = self
-            .with_manager(now, context, |manager, cx, out| manager.expire_all(cx, out))
+            .with_manager(now, context, |manager, cx, out| match manager {
+                Managed::Delta(manager) => manager.expire_all(cx, out),
+                Managed::Backup(manager) => manager.stop(cx, out),
+            })
             .is_some();
         self.managers.remove(context);
         known
@@ -203,15 +212,24 @@ impl Cluster {
         self.managers.events.pop()
     }
 
+    /// The contexts of all managers.
+    fn contexts(&self) -> Vec<ContextId> {
+        let deltas = self.managers.iter().map(DeltaManager::context);
+        let backups = self.managers.maps.backups();
+        deltas
+            .chain(backups.map(crate::session::BackupManager::context))
+            .collect()
+    }
+
     /// Runs a command of a manager, then whatever it has made necessary.
     fn with_manager<T>(
         &mut self,
         now: Instant,
         context: ContextId,
-        command: impl FnOnce(&mut DeltaManager, &mut Cx<'_>, &mut Out<'_>) -> T,
+        command: impl FnOnce(Managed<'_>, &mut Cx<'_>, &mut Out<'_>) -> T,
     ) -> Option<T> {
         let unix_ms = unix_ms(&self.channel, now);
-        let (manager, events) = self.managers.get_mut(context)?;
+        let (manager, events) = self.managers.managed(context)?;
         let mut cx = Cx {
             now,
             unix_ms,
@@ -225,6 +243,9 @@ impl Cluster {
             lagging: &mut self.lagging,
         };
         let result = command(manager, &mut cx, &mut out);
+        let deadline = self.managers.maps.backup(context);
+        let deadline = deadline.and_then(crate::session::BackupManager::deadline);
+        self.managers.due = self.managers.due.into_iter().chain(deadline).min();
         self.channel_events(now);
         Some(result)
     }
@@ -268,7 +289,22 @@ impl Cluster {
             manager.pump(&mut cx, &mut out);
             next = next.into_iter().chain(manager.deadline()).min();
         });
-        self.next_pump = next;
+        let Managers { maps, events, .. } = &mut self.managers;
+        let mut cx = Cx {
+            now,
+            unix_ms,
+            events,
+        };
+        let mut out = Out {
+            channel: &mut self.channel,
+            options: self.config.channel_send_options,
+            buffer: &mut self.buffer,
+            payload: &mut self.payload,
+            lagging: &mut self.lagging,
+        };
+        let limits = &self.config.java_limits;
+        maps.pump(&mut cx, &mut out, limits, settled, background);
+        self.next_pump = next.into_iter().chain(maps.deadline()).min();
         // What the managers sent may have news of its own.
         self.channel_events(now);
     }
@@ -281,6 +317,10 @@ impl Cluster {
                 ChannelEvent::Sent { id, faulty }
                     if self.managers.data_sent(now, unix_ms, id, faulty.is_empty()) =>
                 {
+                    continue;
+                }
+                ChannelEvent::Sent { id, faulty } if self.managers.maps.sent(now, id, faulty) => {
+                    self.managers.due = Some(Instant::ZERO);
                     continue;
                 }
                 ChannelEvent::MemberAdded(member) => {
@@ -296,6 +336,10 @@ impl Cluster {
                     self.managers.compare(now + SOON, *member, Wanted::RECENT);
                 }
                 ChannelEvent::Sent { faulty, .. } => {
+                    if !faulty.is_empty() {
+                        // A map may have to give a value to somebody else.
+                        self.managers.due = Some(Instant::ZERO);
+                    }
                     for (member, _) in faulty {
                         self.managers.compare(now + SOON, *member, Wanted::RECENT);
                     }

@@ -1,13 +1,13 @@
 //! What the application does here: the local half of `DeltaManager`.
 
-use super::delta_request::{boolean_value, write_new_session_id};
+use super::delta_request::write_new_session_id;
 use super::departed::Departure;
+use super::local::checked;
 use super::{
-    Action, ActionType, Cx, DeltaManager, DeltaSession, EventType, Out, SessionError, SessionId,
-    Stamp,
+    Action, Cx, DeltaManager, DeltaSession, EventType, Out, SessionError, SessionId, Stamp,
 };
 use crate::channel::{SendError, UniqueId};
-use crate::cluster::{AttributeChange, ClusterEvent, ExpiryCause, Origin};
+use crate::cluster::{ExpiryCause, Origin};
 use crate::java::{JavaBytes, JavaString};
 use crate::plant::{Bug, planted};
 use crate::rng::Rng;
@@ -39,23 +39,11 @@ impl DeltaManager {
             Some(Departure::Renamed { at_ms, .. }) => cx.unix_ms.max(at_ms.saturating_add(1)),
             None => cx.unix_ms,
         };
+        let (interval, record_all) = (self.config.session_timeout, self.config.record_all_actions);
         let mut session =
-            DeltaSession::new(id.clone(), cx.now, created_ms, self.config.session_timeout);
+            DeltaSession::created(id.clone(), cx.now, created_ms, interval, record_all);
         session.history.saw(Stamp::new(created_ms, out.writer()));
         session.history.id_since_ms = session.history.version().time_ms;
-        session.is_new = true;
-        session.primary = true;
-        session.access_count = 1;
-        session.delta.record_all_actions = self.config.record_all_actions;
-        session.delta.record(Action::of_session(
-            ActionType::IS_NEW,
-            Some(boolean_value(true)),
-        ));
-        let interval = self.config.session_timeout;
-        session.delta.record(Action::of_session(
-            ActionType::MAX_INTERVAL,
-            Some(interval.into()),
-        ));
         let lane = session.lane;
         self.departed.recall(id.as_modified_utf8());
         self.add(cx, session, Origin::Local);
@@ -87,15 +75,7 @@ impl DeltaManager {
         let Some(session) = self.sessions.get_mut(id.as_modified_utf8()) else {
             return false;
         };
-        session.access(cx.now, cx.unix_ms);
-        session.access_count = session.access_count.saturating_add(1);
-        if record_joins {
-            session.is_new = false;
-            session.delta.record(Action::of_session(
-                ActionType::IS_NEW,
-                Some(boolean_value(false)),
-            ));
-        }
+        session.joined(cx, record_joins);
         true
     }
 
@@ -110,8 +90,7 @@ impl DeltaManager {
         let id = &self.present(id);
         let at_start = self.config.session_last_access_at_start;
         if let Some(session) = self.sessions.get_mut(id.as_modified_utf8()) {
-            session.access_count = session.access_count.saturating_sub(1);
-            session.end_access(cx.now, cx.unix_ms, at_start);
+            session.left(cx, at_start);
         }
     }
 
@@ -123,56 +102,18 @@ impl DeltaManager {
         name: JavaString,
         value: Option<JavaBytes>,
     ) -> Result<Option<JavaBytes>, SessionError> {
-        if name.encoded_len() > usize::from(u16::MAX) {
-            return Err(SessionError::TooLong(name.encoded_len()));
-        }
-        let value = value.filter(|value| !value.is_null());
-        let distributed = self.filters.included(&name, value.as_ref());
-        let session = self
-            .sessions
+        self.sessions
             .get_mut(id.as_modified_utf8())
-            .ok_or(SessionError::UnknownSession)?;
-        let (change, before) = match &value {
-            Some(value) => match session.attributes.insert(name.clone(), value.clone()) {
-                None => (AttributeChange::Added, None),
-                before => (AttributeChange::Replaced, before),
-            },
-            None => match session.attributes.remove(&name) {
-                // A remove of what is not there records nothing.
-                None => return Ok(None),
-                before => (AttributeChange::Removed, before),
-            },
-        };
-        if distributed {
-            session
-                .delta
-                .record(Action::named(ActionType::ATTRIBUTE, name.clone(), value));
-        }
-        if cx.events.wants_attributes() {
-            let (context, id) = (self.context, id.clone());
-            cx.events.push(ClusterEvent::AttributeChanged {
-                context,
-                id,
-                name,
-                change,
-                origin: Origin::Local,
-            });
-        }
-        Ok(before)
+            .ok_or(SessionError::UnknownSession)?
+            .change_attribute(cx, self.context, &self.filters, name, value)
     }
 
     /// Applies a change of the session itself and records it.
     pub(crate) fn change(&mut self, id: &SessionId, action: Action) -> Result<(), SessionError> {
-        if action.name.encoded_len() > usize::from(u16::MAX) {
-            return Err(SessionError::TooLong(action.name.encoded_len()));
-        }
-        let session = self
-            .sessions
+        self.sessions
             .get_mut(id.as_modified_utf8())
-            .ok_or(SessionError::UnknownSession)?;
-        session.apply(action.clone());
-        session.delta.record(action);
-        Ok(())
+            .ok_or(SessionError::UnknownSession)?
+            .change(action)
     }
 
     /// `changeSessionId`: here at once, then CHANGE_SESSION_ID; what is recorded goes out under the new id.
@@ -245,10 +186,7 @@ impl DeltaManager {
         if session.is_dirty() {
             return self.send_delta(cx, out, id);
         }
-        let idle_ms = cx.unix_ms.saturating_sub(session.last_time_replicated_ms);
-        let interval = session.max_inactive_interval;
-        let due = !session.primary
-            || (interval >= 0 && idle_ms > i64::from(interval).saturating_mul(1000));
+        let due = !session.primary || session.is_access_due(cx.unix_ms);
         session.primary = true;
         if !due {
             return Ok(None);
@@ -283,15 +221,5 @@ impl DeltaManager {
         }
         let kind = EventType::SessionExpired;
         Some(self.announce(cx, out, kind, at, lane, id, None))
-    }
-}
-
-/// An id that can be sent.
-fn checked(id: &SessionId) -> Result<&SessionId, SessionError> {
-    let len = id.as_modified_utf8().len();
-    if len > usize::from(u16::MAX) {
-        Err(SessionError::TooLong(len))
-    } else {
-        Ok(id)
     }
 }

@@ -175,15 +175,8 @@ impl DeltaManager {
         let Some(session) = self.sessions.remove(id.as_modified_utf8()) else {
             return cx.unix_ms;
         };
-        let life_ms = cx.unix_ms.saturating_sub(session.creation_time_ms);
-        let life = u64::try_from(life_ms).unwrap_or_default() / 1000;
-        let stats = &mut self.stats;
-        stats.session_max_alive_time = stats.session_max_alive_time.max(life);
-        stats.lives_total = stats.lives_total.saturating_add(life);
-        stats.lives_ended = stats.lives_ended.wrapping_add(1);
-        if matches!(cause, ExpiryCause::TimedOut | ExpiryCause::CopyTimedOut) {
-            stats.expired_sessions = stats.expired_sessions.wrapping_add(1);
-        }
+        self.stats
+            .ended(cx.unix_ms, session.creation_time_ms, cause);
         // A copy that timed out may still live on its primary: a state transfer may bring it back.
         // Its creator's clock may be ahead of ours, or of itself by now: the same CREATED is dead in any case.
         let at_ms = cx.unix_ms.max(session.creation_time_ms);

@@ -6,6 +6,12 @@
 
 mod action_type;
 #[cfg(feature = "alloc")]
+mod backup_config;
+#[cfg(feature = "alloc")]
+mod backup_manager;
+#[cfg(feature = "alloc")]
+mod backup_values;
+#[cfg(feature = "alloc")]
 mod commands;
 #[cfg(feature = "alloc")]
 mod config;
@@ -32,6 +38,8 @@ mod filter;
 mod held;
 #[cfg(feature = "alloc")]
 mod id;
+#[cfg(feature = "alloc")]
+mod local;
 mod message;
 #[cfg(feature = "alloc")]
 mod outcome;
@@ -58,6 +66,12 @@ mod transfer;
 
 pub use action_type::ActionType;
 #[cfg(feature = "alloc")]
+pub use backup_config::BackupManagerConfig;
+#[cfg(feature = "alloc")]
+pub use backup_manager::BackupManager;
+#[cfg(feature = "alloc")]
+pub(crate) use backup_manager::latin1;
+#[cfg(feature = "alloc")]
 pub use config::{DeltaManagerConfig, ManagerConfigError, ManagerLimits};
 #[cfg(feature = "alloc")]
 pub use delta_manager::DeltaManager;
@@ -74,6 +88,8 @@ pub use event_type::{EventCounters, EventType};
 pub use filter::NameFilter;
 #[cfg(feature = "alloc")]
 pub use id::SessionId;
+#[cfg(feature = "alloc")]
+pub(crate) use id::lane;
 pub(crate) use message::BYTE_ARRAY;
 pub use message::{MessageError, SessionMessage, Sharing};
 #[cfg(feature = "alloc")]

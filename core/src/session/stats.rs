@@ -1,6 +1,7 @@
 //! What a manager counts.
 
 use super::EventCounters;
+use crate::cluster::ExpiryCause;
 
 /// Counters of a manager; they count only while `enable_statistics` is true, except for those that tell of something
 /// lost or refused.
@@ -74,4 +75,18 @@ pub struct ManagerStats {
     pub transfers_given: u64,
     /// State transfers to others that ended early.
     pub transfers_broken: u64,
+}
+
+impl ManagerStats {
+    /// A session has ended here.
+    pub(crate) fn ended(&mut self, unix_ms: i64, creation_time_ms: i64, cause: ExpiryCause) {
+        let life_ms = unix_ms.saturating_sub(creation_time_ms);
+        let life = u64::try_from(life_ms).unwrap_or_default() / 1000;
+        self.session_max_alive_time = self.session_max_alive_time.max(life);
+        self.lives_total = self.lives_total.saturating_add(life);
+        self.lives_ended = self.lives_ended.wrapping_add(1);
+        if matches!(cause, ExpiryCause::TimedOut | ExpiryCause::CopyTimedOut) {
+            self.expired_sessions = self.expired_sessions.wrapping_add(1);
+        }
+    }
 }

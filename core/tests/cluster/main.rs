@@ -1,5 +1,6 @@
 //! Clusters and their managers over a network in memory.
 
+mod backup;
 mod exchange;
 mod life;
 mod messages;

@@ -3,6 +3,7 @@
 pub mod interceptor;
 pub mod java;
 pub mod machine;
+pub mod map;
 pub mod session;
 pub mod wire;
 
@@ -28,6 +29,8 @@ pub const TARGETS: &[Target] = &[
     ("encrypted", interceptor::encrypted),
     ("fragment", interceptor::fragment),
     ("layers", interceptor::layers),
+    ("rpc_message", map::rpc_message),
+    ("map_message", map::map_message),
     ("channel", machine::channel),
     ("cluster", machine::cluster),
 ];

@@ -6,12 +6,13 @@ use axum::Router;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use axum::routing::any;
-use folkmoot::{Cluster, DeltaManager, Session, SessionLayer};
+use folkmoot::{Cluster, Session, SessionLayer};
 use http::Uri;
 use serde_json::json;
 
 use crate::answer::{Fields, Parameters, Refusal, respond};
 use crate::context::ContextAttributes;
+use crate::manager::Manager;
 use crate::{manage, session};
 
 /// What the handlers of one web application share.
@@ -19,7 +20,7 @@ use crate::{manage, session};
 struct App {
     node: Arc<str>,
     cluster: Cluster,
-    manager: DeltaManager,
+    manager: Manager,
     attributes: Arc<ContextAttributes>,
 }
 
@@ -27,17 +28,17 @@ struct App {
 pub(crate) fn router(
     node: &str,
     cluster: &Cluster,
-    contexts: impl Iterator<Item = (DeltaManager, SessionLayer)>,
+    contexts: impl Iterator<Item = (Manager, SessionLayer, ContextAttributes)>,
 ) -> Router {
     let node: Arc<str> = node.into();
     let mut all = Router::new();
-    for (manager, layer) in contexts {
+    for (manager, layer, attributes) in contexts {
         let path = manager.context_path().to_owned();
         let app = App {
             node: Arc::clone(&node),
             cluster: cluster.clone(),
             manager,
-            attributes: Arc::default(),
+            attributes: Arc::new(attributes),
         };
         let routes = Router::new()
             .route("/s/{endpoint}", any(on_session))
@@ -83,8 +84,10 @@ async fn on_session(
 }
 
 async fn on_context(State(app): State<App>, Path(endpoint): Path<String>, uri: Uri) -> Response {
-    let outcome =
-        Parameters::of(&uri).and_then(|parameters| app.attributes.answer(&endpoint, &parameters));
+    let outcome = match Parameters::of(&uri) {
+        Ok(parameters) => app.attributes.answer(&endpoint, &parameters).await,
+        Err(refusal) => Err(refusal),
+    };
     respond(&app.node, outcome)
 }
 

@@ -46,6 +46,17 @@ pub(crate) enum Membership {
     Alone,
 }
 
+/// Who keeps the sessions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Manager {
+    /// `DeltaManager`: everybody has all of them.
+    Delta,
+    /// `BackupManager`: two nodes have each of them.
+    Backup,
+    /// Nobody else.
+    None,
+}
+
 /// A web application: its name in `PROBE_CONTEXTS` and its context path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Context {
@@ -64,9 +75,12 @@ pub(crate) struct Environment {
     pub(crate) interceptors: Vec<Interceptor>,
     pub(crate) domain: String,
     pub(crate) unique_id: Option<UniqueId>,
+    pub(crate) manager: Manager,
     pub(crate) send_options: SendOptions,
     /// How bytes are moved: `PROBE_DRIVER`.
     pub(crate) driver: Driver,
+    pub(crate) map_send_options: SendOptions,
+    pub(crate) replicated_context: bool,
     pub(crate) contexts: Vec<Context>,
     pub(crate) background_delay: Duration,
     pub(crate) process_expires_frequency: u32,
@@ -145,20 +159,16 @@ impl Environment {
         // The size of the cluster is for clients; it is checked all the same.
         env.or::<u32>("PROBE_NODES", 1, "the number of nodes, such as 2")?;
 
-        let alone = match env.text("PROBE_MANAGER").as_deref() {
-            None | Some("delta") => false,
-            Some("none") => true,
-            Some(other) => return Err(bad("PROBE_MANAGER", other.to_owned(), "delta or none")),
+        let manager = match env.text("PROBE_MANAGER").as_deref() {
+            None | Some("delta") => Manager::Delta,
+            Some("backup") => Manager::Backup,
+            Some("none") => Manager::None,
+            Some(other) => {
+                let expected = "delta, backup or none";
+                return Err(bad("PROBE_MANAGER", other.to_owned(), expected));
+            }
         };
-        // Without a BackupManager its send options are not used; they are still checked.
-        options(&env, "PROBE_MAP_SEND_OPTIONS", "6")?;
-        if env.yes("PROBE_CTX_REPLICATED", false)? {
-            return Err(bad(
-                "PROBE_CTX_REPLICATED",
-                "yes".into(),
-                "no: context attributes stay on their node",
-            ));
-        }
+
         Ok(Self {
             name: env
                 .text("PROBE_NAME")
@@ -168,12 +178,14 @@ impl Environment {
                 env.or("PROBE_CLUSTER_HOST", localhost, address)?,
                 receiver_port,
             ),
-            membership: if alone {
-                Membership::Alone
-            } else {
-                membership(&env)?
+            membership: match manager {
+                Manager::None => Membership::Alone,
+                Manager::Delta | Manager::Backup => membership(&env)?,
             },
             interceptors: interceptors(&env)?,
+            manager,
+            map_send_options: options(&env, "PROBE_MAP_SEND_OPTIONS", "6")?,
+            replicated_context: env.yes("PROBE_CTX_REPLICATED", false)?,
             domain: env.text("PROBE_DOMAIN").unwrap_or_default(),
             unique_id: env.parsed("PROBE_UNIQUE_ID", "32 hexadecimal digits")?,
             send_options: options(&env, "PROBE_SEND_OPTIONS", "8")?,
@@ -328,6 +340,9 @@ mod tests {
         assert_eq!(env.http, "127.0.0.1:8081".parse().unwrap());
         assert_eq!(env.receiver, "127.0.0.1:4000".parse().unwrap());
         assert_eq!(env.send_options, "8".parse().unwrap());
+        assert_eq!(env.map_send_options, "6".parse().unwrap());
+        assert_eq!(env.manager, Manager::Delta);
+        assert!(!env.replicated_context);
         assert_eq!(
             env.contexts,
             [Context {
@@ -404,12 +419,12 @@ mod tests {
             ("PROBE_MCAST_BIND", "eth0"),
             ("PROBE_MCAST_FREQ_MS", "-1"),
             ("PROBE_UNIQUE_ID", "12"),
-            ("PROBE_MANAGER", "backup"),
+            ("PROBE_MANAGER", "persistent"),
             ("PROBE_SEND_OPTIONS", "fast"),
             ("PROBE_MAP_SEND_OPTIONS", "fast"),
             ("PROBE_CONTEXTS", "a/b"),
             ("PROBE_CONTEXTS", "ROOT ROOT"),
-            ("PROBE_CTX_REPLICATED", "yes"),
+            ("PROBE_CTX_REPLICATED", "perhaps"),
             ("PROBE_JVMROUTE_VALVE", "maybe"),
             ("PROBE_INTERCEPTORS", "ZipInterceptor"),
             ("PROBE_INTERCEPTORS", "GzipInterceptor,level=9"),

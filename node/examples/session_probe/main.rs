@@ -13,6 +13,7 @@ mod context;
 mod env;
 mod lab;
 mod manage;
+mod manager;
 mod session;
 mod text;
 mod values;
@@ -22,11 +23,13 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use axum::serve::ListenerExt as _;
-use folkmoot::{Cluster, DeltaManager, DeltaManagerConfig, SessionLayer, StaticMember, UniqueId};
+use folkmoot::{Cluster, ReplicatedContext, StaticMember, UniqueId};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
+use context::ContextAttributes;
 use env::{Environment, Membership};
+use manager::Manager;
 
 /// Open requests get so long to end after TERM.
 const GRACE: Duration = Duration::from_secs(2);
@@ -92,22 +95,23 @@ async fn run(env: Environment) -> Result<(), Failure> {
     tokio::pin!(stop);
 
     let cluster = start(&env)?;
-    let mut managers: Vec<DeltaManager> = Vec::new();
+    let mut managers: Vec<(Manager, Option<ReplicatedContext>)> = Vec::new();
     for context in &env.contexts {
-        let config = DeltaManagerConfig {
-            process_expires_frequency: env.process_expires_frequency,
-            ..DeltaManagerConfig::default()
-        };
-        let manager = cluster
-            .delta_manager_with(&context.path, config)
-            .map_err(|error| Failure::Environment(format!("PROBE_CONTEXTS: {error}")))?;
-        managers.push(manager);
+        let culprit = |error| Failure::Environment(format!("PROBE_CONTEXTS: {error}"));
+        let manager = Manager::new(&cluster, &context.path, &env).map_err(culprit)?;
+        let shared = env
+            .replicated_context
+            .then(|| cluster.replicated_context(&context.path));
+        managers.push((manager, shared.transpose().map_err(culprit)?));
     }
 
     // As in Tomcat nobody is served before the sessions are here.
     let ready = async {
-        for manager in &managers {
+        for (manager, context) in &managers {
             manager.ready().await;
+            if let Some(context) = context {
+                context.ready().await;
+            }
         }
     };
     let stopped_early = tokio::select! {
@@ -125,10 +129,15 @@ async fn run(env: Environment) -> Result<(), Failure> {
             // An answer is one small write: it must not wait for the next.
             let _ = stream.set_nodelay(true);
         });
-        let layers = managers
-            .iter()
-            .map(|manager| SessionLayer::new(manager).jvm_route_binder(env.jvm_route_valve));
-        let router = app::router(&env.name, &cluster, managers.iter().cloned().zip(layers));
+        let applications = managers.iter().map(|(manager, context)| {
+            let layer = manager.layer().jvm_route_binder(env.jvm_route_valve);
+            let attributes = match context {
+                Some(context) => ContextAttributes::Shared(context.clone()),
+                None => ContextAttributes::Local(Default::default()),
+            };
+            (manager.clone(), layer, attributes)
+        });
+        let router = app::router(&env.name, &cluster, applications);
         println!("session probe: serving");
         let (end, ended) = tokio::sync::oneshot::channel::<()>();
         let serving = axum::serve(listener, router).with_graceful_shutdown(async move {

@@ -1,32 +1,28 @@
 //! The `/m` endpoints: what a node holds, looked at without touching it.
 
-use folkmoot::{Cluster, DeltaManager, EventCounters, EventType, Member, SessionId};
+use folkmoot::{Cluster, EventCounters, EventType, Member, SessionId};
 use serde_json::{Value, json};
 
 use crate::answer::{Fields, Parameters, Refusal};
+use crate::manager::Manager;
 use crate::values;
 
 /// Members without ourselves, and the sessions here.
 pub(crate) fn state(
     cluster: &Cluster,
-    manager: &DeltaManager,
+    manager: &Manager,
     parameters: &Parameters,
 ) -> Result<Fields, Refusal> {
     let mut fields = Fields::new();
     let members: Vec<Value> = cluster.members().iter().map(member).collect();
     fields.insert("members".into(), json!(members));
-    let count = manager.active_sessions();
-    fields.insert("sessionCount".into(), json!(count));
-    fields.insert("sessionCountFull".into(), json!(count));
+    let (here, all) = manager.counts();
+    fields.insert("sessionCount".into(), json!(here));
+    fields.insert("sessionCountFull".into(), json!(all));
     if parameters.get("ids") == Some("1") {
-        let mut ids: Vec<String> = manager
-            .session_ids()
-            .iter()
-            .map(ToString::to_string)
-            .collect();
-        ids.sort();
-        fields.insert("sessions".into(), json!(ids));
-        fields.insert("sessionsFull".into(), json!(ids));
+        let (here, all) = manager.ids();
+        fields.insert("sessions".into(), json!(here));
+        fields.insert("sessionsFull".into(), json!(all));
     }
     let stats = manager.stats();
     fields.insert("received".into(), counters(&stats.received));
@@ -93,26 +89,29 @@ fn member(member: &Member) -> Value {
 }
 
 /// One session as it lies here.
-pub(crate) fn session(manager: &DeltaManager, id: &str) -> Result<Fields, Refusal> {
+pub(crate) fn session(manager: &Manager, id: &str) -> Result<Fields, Refusal> {
     let id = SessionId::from(id);
     let gone = || Refusal::unknown(&format!("session {id} here"));
-    let view = manager.find(&id).ok_or_else(gone)?;
+    let role = manager.role(&id).ok_or_else(gone)?;
+    let mut fields = Fields::from_iter([
+        ("id".to_owned(), json!(id.to_string())),
+        ("role".to_owned(), json!(role)),
+    ]);
+    // A proxy only knows where it is.
+    let Some((view, pairs)) = manager.find(&id).filter(|_| role != "proxy") else {
+        fields.insert("isNew".into(), json!(false));
+        return Ok(fields);
+    };
     let mut attributes = Fields::new();
-    for (name, value) in manager.attributes(&id).ok_or_else(gone)? {
+    for (name, value) in pairs {
         attributes.insert(name, values::described(Some(&value)).into());
     }
-    Ok(Fields::from_iter([
-        ("id".to_owned(), json!(id.to_string())),
-        ("isNew".to_owned(), json!(view.is_new)),
-        (
-            "role".to_owned(),
-            json!(if view.is_primary { "primary" } else { "copy" }),
-        ),
-        ("lastAccessed".to_owned(), json!(view.last_accessed_time_ms)),
-        (
-            "maxInactiveInterval".to_owned(),
-            json!(view.max_inactive_interval),
-        ),
-        ("attributes".to_owned(), attributes.into()),
-    ]))
+    fields.insert("isNew".into(), json!(view.is_new));
+    fields.insert("lastAccessed".into(), json!(view.last_accessed_time_ms));
+    fields.insert(
+        "maxInactiveInterval".into(),
+        json!(view.max_inactive_interval),
+    );
+    fields.insert("attributes".into(), attributes.into());
+    Ok(fields)
 }

@@ -22,11 +22,44 @@ use super::session::Session;
 use super::store::Completed;
 use super::store::SessionStore;
 use super::uri;
-use crate::{Delivery, DeltaManager, PatternError, SessionId};
+use crate::{Delivery, PatternError, SessionId};
+
+/// Whatever keeps the sessions of an application: a [`DeltaManager`](crate::DeltaManager) or a
+/// [`BackupManager`](crate::BackupManager).
+pub trait SessionManager: sealed::Sealed {}
+
+impl SessionManager for crate::DeltaManager {}
+impl SessionManager for crate::BackupManager {}
+
+mod sealed {
+    use std::sync::Arc;
+
+    use super::SessionStore;
+
+    /// A manager as requests use it.
+    #[allow(missing_debug_implementations, reason = "nobody outside sees it")]
+    pub struct Store(pub(super) Arc<dyn SessionStore>);
+
+    pub trait Sealed {
+        fn store(&self) -> Store;
+    }
+
+    impl Sealed for crate::DeltaManager {
+        fn store(&self) -> Store {
+            Store(Arc::new(self.clone()))
+        }
+    }
+
+    impl Sealed for crate::BackupManager {
+        fn store(&self) -> Store {
+            Store(Arc::new(self.sessions().clone()))
+        }
+    }
+}
 
 /// Gives every request of an application its [`Session`] and replicates it when the request is over.
 ///
-/// Around one web application, that is one [`DeltaManager`]. For each request, in this order:
+/// Around one web application, that is one [`SessionManager`]. For each request, in this order:
 ///
 /// 1. The session id is taken from the cookie. If its route names another node and the session is here, it
 ///    gets our route, the cluster is told and the client gets a new cookie (`JvmRouteBinderValve`).
@@ -104,8 +137,8 @@ pub struct PrimarySession(pub bool);
 
 impl SessionLayer {
     /// The layer of the application whose sessions `manager` keeps, with Tomcat's defaults.
-    pub fn new(manager: &DeltaManager) -> Self {
-        Self::over(Arc::new(manager.clone()))
+    pub fn new(manager: &impl SessionManager) -> Self {
+        Self::over(manager.store().0)
     }
 
     pub(crate) fn over(store: Arc<dyn SessionStore>) -> Self {

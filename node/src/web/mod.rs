@@ -15,6 +15,7 @@ mod tests;
 
 pub use error::SessionError;
 pub use layer::{
-    OriginalSessionId, PrimarySession, SessionLayer, SessionLayerStats, SessionService,
+    OriginalSessionId, PrimarySession, SessionLayer, SessionLayerStats, SessionManager,
+    SessionService,
 };
 pub use session::{MissingSessionLayer, Session};

@@ -9,6 +9,7 @@
 mod support;
 
 mod applications;
+mod backup;
 mod channel;
 mod creation;
 mod custom_class;

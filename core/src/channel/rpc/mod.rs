@@ -301,6 +301,18 @@ impl RpcChannel {
         self.outbox.push_back((to.from, reply));
     }
 
+    /// Answers a request as a member does that has no RPC channel of this id.
+    pub fn refuse(&mut self, to: RpcRequest) {
+        self.reply(to, JavaBytes::NULL);
+        if let Some((_, reply)) = self
+            .outbox
+            .back_mut()
+            .filter(|(_, last)| last.uuid == to.uuid)
+        {
+            reply.kind = RpcKind::NoChannel;
+        }
+    }
+
     /// A member is gone: it answers no more.
     pub fn member_disappeared(&mut self, member: MemberIndex) {
         self.outbox.retain(|(to, _)| *to != member);
@@ -351,9 +363,10 @@ impl RpcChannel {
         self.sweep();
     }
 
-    /// When [`pump`](Self::pump) has something to do; a time in the past for at once.
+    /// When [`pump`](Self::pump) has something to do, or [`poll_done`](Self::poll_done) to tell; a time in the past for at
+    /// once.
     pub fn deadline(&self) -> Option<Instant> {
-        if !self.outbox.is_empty() {
+        if !self.outbox.is_empty() || !self.done.is_empty() {
             return Some(Instant::ZERO);
         }
         self.calls.iter().map(|call| call.deadline).min()

@@ -1,6 +1,8 @@
 //! Messages of the session layer that are not about sessions, recordings of whole scenarios, and damage.
 
+use folkmoot_core::channel::rpc::RpcMessage;
 use folkmoot_core::java::{FieldValue, Graph, Limits};
+use folkmoot_core::map::MapMessage;
 use folkmoot_core::session::{
     DeltaRequest, EventType, SessionMessage, SessionRecord, StateReader, read_new_session_id,
 };
@@ -73,6 +75,29 @@ pub(super) fn damaged(vector: &Vector) -> Checked {
 pub(super) fn live(vector: &Vector) -> Checked {
     let stream = vector.whole()?;
     parsed(stream)?;
+    if MapMessage::is_map_message(stream) {
+        let normal = MapMessage::normalize(stream, &Limits::default());
+        let normal = normal.map_err(|error| error.to_string())?;
+        let read = MapMessage::read(&normal).ok_or("not laid out as a MapMessage")?;
+        same(
+            "map id",
+            read.map_id,
+            Some(b"localhost#/app-map".as_slice()),
+        )?;
+        same("kind", read.kind().is_some(), true)?;
+        // Static members are objects of another class, which are written as plain members.
+        if !stream.windows(12).any(|window| window == b"StaticMember") {
+            same_bytes("map message written again", &normal, stream)?;
+        }
+        return OK;
+    }
+    if RpcMessage::is_rpc(stream) {
+        let read = RpcMessage::read(stream, &Limits::default());
+        let read = read.map_err(|error| error.to_string())?;
+        let again = read.encode().map_err(|error| error.to_string())?;
+        same_bytes("RPC message written again", &again, stream)?;
+        return OK;
+    }
     let Some(message) = SessionMessage::read(stream) else {
         return OK;
     };

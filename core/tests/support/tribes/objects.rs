@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use folkmoot_core::channel::rpc::{RpcKind, RpcMessage, byte_message, read_byte_message};
 use folkmoot_core::java::{
-    Boxed, ClassDescriptor, CustomData, FieldDescriptor, FieldValue, Graph, JavaBytes, JavaString,
-    Limits, NodeId, Part, Slot,
+    Boxed, ClassDescriptor, CustomData, FieldValue, Graph, JavaBytes, JavaString, Limits, NodeId,
+    Part, Slot,
 };
+use folkmoot_core::map::{MapMessage, MapMessageType, MapState, StateList};
 use folkmoot_core::membership::MemberMessage;
 use folkmoot_core::wire::{MemberBlock, UniqueId};
 
@@ -21,28 +22,9 @@ const MEMBER: &str = "org.apache.catalina.tribes.membership.MemberImpl";
 const MEMBER_UID: u64 = 0x8476_f37b_3295_3667;
 const STATIC_MEMBER: &str = "org.apache.catalina.tribes.membership.StaticMember";
 const STATIC_MEMBER_UID: u64 = 0xa326_0388_7eb6_b8a1;
-const MAP_MESSAGE: &str = "org.apache.catalina.tribes.tipis.AbstractReplicatedMap$MapMessage";
 
 /// Both flags of an `Externalizable` class.
 const EXTERNALIZABLE: u8 = 0x0c;
-const SERIALIZABLE: u8 = 0x02;
-
-/// `AbstractReplicatedMap.MapMessage.MSG_*`, from 1.
-const MAP_MESSAGES: [&str; 13] = [
-    "BACKUP",
-    "RETRIEVE_BACKUP",
-    "PROXY",
-    "REMOVE",
-    "STATE",
-    "START",
-    "STOP",
-    "INIT",
-    "COPY",
-    "STATE_COPY",
-    "ACCESS",
-    "NOTIFY_MAPMEMBER",
-    "PING",
-];
 
 /// `MemberImpl` or `StaticMember` alone in a stream.
 pub(crate) fn member(vector: &Vector) -> Checked {
@@ -138,55 +120,69 @@ pub(crate) fn string(vector: &Vector) -> Checked {
 
 /// A `MapMessage`, alone.
 pub(crate) fn map_message(vector: &Vector) -> Checked {
-    let (graph, root) = parse(vector.whole()?)?;
-    let message = MapMessage::read(&graph, root)?;
-    same("msgtype", i64::from(message.kind), vector.int("msgtype")?)?;
+    let stream = vector.whole()?;
+    let message = MapMessage::read(stream).ok_or("not laid out as a MapMessage")?;
+    same(
+        "msgtype",
+        i64::from(message.msgtype),
+        vector.int("msgtype")?,
+    )?;
+    same("kind", message.kind().is_some(), true)?;
     same("diff", message.diff, vector.flag("diff")?)?;
     same(
         "mapId",
-        message.map_id.as_deref(),
-        Some(&vector.hex("mapId")?[..]),
+        message.map_id.map(<[u8]>::to_vec),
+        Some(vector.hex("mapId")?),
     )?;
     same(
         "key",
-        string_in(message.key.as_deref())?,
+        string_in(message.key)?,
         java_text(vector.field("key")?),
     )?;
     if vector.has("enum") {
-        let value = message.value.as_deref().ok_or("there is no value")?;
-        let (graph, root) = parse(value)?;
-        let name = graph
-            .enum_name(root)
-            .map(|name| name.to_string_lossy().into_owned());
-        same("enum", name.as_deref(), Some(vector.text("enum")?))?;
+        let value = message.value.ok_or("there is no value")?;
+        let state = MapState::from_java(value, &Limits::DEFAULT);
+        let name = state.map(MapState::name);
+        same("enum", name, Some(vector.text("enum")?))?;
+        let written = state.map(MapState::to_java);
+        same_bytes("enum", written.ok_or("no state")?.as_bytes(), value)?;
     } else {
         same(
             "value",
-            string_in(message.value.as_deref())?,
+            string_in(message.value)?,
             java_text(vector.field("value")?),
         )?;
     }
     if vector.has("diffvalue") {
         same(
             "diffvalue",
-            message.diff_value.as_deref(),
-            Some(&vector.hex("diffvalue")?[..]),
+            message.diff_value.map(<[u8]>::to_vec),
+            Some(vector.hex("diffvalue")?),
         )?;
     } else {
         same("diffvalue", message.diff_value.is_some(), false)?;
     }
     let port = message.primary.as_deref().map(port).transpose()?;
     same("primary_port", port, int(vector.field("primary_port")?))?;
-    let ports = message.ports()?;
     let wanted = vector.field("node_ports")?.as_list();
     let wanted = wanted.map(|ports| ports.iter().filter_map(int).collect::<Vec<_>>());
-    same("node_ports", ports, wanted)?;
+    same("node_ports", ports(&message)?, wanted)?;
 
-    let mut built = Graph::new();
-    let message = message.build(&mut built);
-    built.push(Some(message));
-    vector.same_bytes(&built.encode())?;
+    let mut built = vec![];
+    message.write(&mut built);
+    vector.same_bytes(&built)?;
+    let normal = MapMessage::normalize(stream, &Limits::DEFAULT);
+    let normal = normal.map_err(|error| error.to_string())?;
+    same_bytes("message by way of a graph", &normal, stream)?;
     OK
+}
+
+fn ports(message: &MapMessage<'_>) -> Result<Option<Vec<i64>>, String> {
+    let ports = message.nodes.as_ref().map(|nodes| {
+        let ports = nodes.iter().map(|block| port(block));
+        ports.collect()
+    });
+    ports.transpose()
 }
 
 /// The reply to MSG_STATE: an RPC message, a map message in it, a list of map messages in that.
@@ -195,22 +191,23 @@ pub(crate) fn map_state_reply(vector: &Vector) -> Checked {
     same("reply", reply.kind == RpcKind::Reply, vector.flag("reply")?)?;
     same("uuid", reply.uuid, uuid(vector)?)?;
     same_bytes("rpcId", &reply.rpc_id, &vector.hex("rpcId")?)?;
-    let (graph, root) = parse(reply.message.as_bytes())?;
-    let message = MapMessage::read(&graph, root)?;
-    same("msgtype", i64::from(message.kind), vector.int("msgtype")?)?;
+    let message = MapMessage::read(reply.message.as_bytes()).ok_or("no MapMessage inside")?;
+    same(
+        "msgtype",
+        i64::from(message.msgtype),
+        vector.int("msgtype")?,
+    )?;
 
-    let value = message.value.as_deref().ok_or("there is no value")?;
-    let (list, root) = parse(value)?;
-    let mut elements = custom(&list, root, "java.util.ArrayList")?;
-    let keys = vector.list("keys")?;
-    same("capacity", elements.i32(), Some(keys.len() as i32))?;
-    for key in keys {
-        let element = elements.slot().flatten().ok_or("the list is too short")?;
-        let element = MapMessage::read(&list, element)?;
-        same("message", element.name(), "PROXY")?;
-        same("key", string_in(element.key.as_deref())?, java_text(key))?;
+    let list = StateList::parse(message.value.ok_or("there is no value")?, &Limits::DEFAULT)
+        .map_err(|error| error.to_string())?;
+    let mut keys = vec![];
+    for element in list.messages() {
+        let element = element.map_err(|error| error.to_string())?;
+        same("kind", element.kind(), Some(MapMessageType::Proxy))?;
+        keys.push(string_in(element.key)?);
     }
-    same("more elements", elements.slot(), None)?;
+    let wanted: Vec<_> = vector.list("keys")?.iter().map(java_text).collect();
+    same("keys", keys, wanted)?;
     OK
 }
 
@@ -271,17 +268,19 @@ fn told(stream: &[u8]) -> Result<String, String> {
     } else {
         (String::new(), stream.to_vec().into())
     };
-    let (graph, root) = parse(&stream)?;
-    let message = MapMessage::read(&graph, root)?;
+    let message = MapMessage::read(&stream).ok_or("not laid out as a MapMessage")?;
+    let mut written = vec![];
+    message.write(&mut written);
+    same_bytes("message written again", &written, &stream)?;
     told += "MSG_";
-    told += message.name();
-    if let Some(key) = string_in(message.key.as_deref())? {
+    told += message.kind().ok_or("an unknown kind")?.name();
+    if let Some(key) = string_in(message.key)? {
         told += &format!(" key={}", key.to_string_lossy());
     }
     if let Some(primary) = message.primary.as_deref().map(port).transpose()? {
         told += &format!(" primary={primary}");
     }
-    if let Some(ports) = message.ports()? {
+    if let Some(ports) = ports(&message)? {
         let ports: Vec<_> = ports.iter().map(i64::to_string).collect();
         told += &format!(" nodes=[{}]", ports.join(","));
     }
@@ -368,119 +367,6 @@ fn byte_array(graph: &Graph, node: NodeId, field: &str) -> Result<Option<Vec<u8>
         .ok_or_else(|| format!("{field} is no byte array"))
 }
 
-/// The fields of a `MapMessage`; members as their blocks.
-struct MapMessage {
-    diff: bool,
-    kind: i32,
-    diff_value: Option<Vec<u8>>,
-    key: Option<Vec<u8>>,
-    map_id: Option<Vec<u8>>,
-    nodes: Option<Vec<Vec<u8>>>,
-    primary: Option<Vec<u8>>,
-    value: Option<Vec<u8>>,
-}
-
-impl MapMessage {
-    fn read(graph: &Graph, node: NodeId) -> Result<Self, String> {
-        same(
-            "class",
-            graph.class_name(node).to_string_lossy().as_ref(),
-            MAP_MESSAGE,
-        )?;
-        let (Boxed::Boolean(diff), Boxed::Integer(kind)) = (
-            primitive(graph, node, "diff")?,
-            primitive(graph, node, "msgtype")?,
-        ) else {
-            return Err("diff or msgtype has another type".to_owned());
-        };
-        let block = |slot: Slot| member_block(graph, slot.ok_or("a member is null")?);
-        let nodes = match reference(graph, node, "nodes")? {
-            None => None,
-            Some(array) => {
-                let nodes = graph.object_array(array).ok_or("nodes is no array")?;
-                Some(nodes.into_iter().map(block).collect::<Result<_, _>>()?)
-            }
-        };
-        let primary = reference(graph, node, "primary")?;
-        Ok(Self {
-            diff,
-            kind,
-            diff_value: byte_array(graph, node, "diffvalue")?,
-            key: byte_array(graph, node, "keydata")?,
-            map_id: byte_array(graph, node, "mapId")?,
-            nodes,
-            primary: primary.map(|node| block(Some(node))).transpose()?,
-            value: byte_array(graph, node, "valuedata")?,
-        })
-    }
-
-    fn name(&self) -> &'static str {
-        let at = usize::try_from(self.kind - 1).ok();
-        at.and_then(|at| MAP_MESSAGES.get(at))
-            .copied()
-            .unwrap_or("?")
-    }
-
-    fn ports(&self) -> Result<Option<Vec<i64>>, String> {
-        let ports = self
-            .nodes
-            .as_ref()
-            .map(|nodes| nodes.iter().map(|block| port(block)).collect());
-        ports.transpose()
-    }
-
-    /// The same as a new object.
-    fn build(&self, graph: &mut Graph) -> NodeId {
-        let class = graph.add_class(&serializable(
-            MAP_MESSAGE,
-            &[
-                ("diff", "Z"),
-                ("msgtype", "I"),
-                ("diffvalue", "[B"),
-                ("keydata", "[B"),
-                ("mapId", "[B"),
-                ("nodes", "[Lorg/apache/catalina/tribes/Member;"),
-                ("primary", "Lorg/apache/catalina/tribes/Member;"),
-                ("valuedata", "[B"),
-            ],
-        ));
-        let mut primitives = vec![u8::from(self.diff)];
-        primitives.extend(self.kind.to_be_bytes());
-        let diff_value = build_bytes(graph, self.diff_value.as_deref());
-        let key = build_bytes(graph, self.key.as_deref());
-        let map_id = build_bytes(graph, self.map_id.as_deref());
-        let nodes = self.nodes.as_ref().map(|nodes| {
-            let members: Vec<Slot> = nodes
-                .iter()
-                .map(|block| Some(build_member(graph, MEMBER, block)))
-                .collect();
-            let class = array_class(
-                "[Lorg.apache.catalina.tribes.Member;",
-                0x5ec4_606b_842d_393c,
-            );
-            let class = graph.add_class(&class);
-            graph.add_array(class, &members)
-        });
-        let primary = self
-            .primary
-            .as_ref()
-            .map(|block| build_member(graph, MEMBER, block));
-        let value = build_bytes(graph, self.value.as_deref());
-        let objects = [diff_value, key, map_id, nodes, primary, value].map(Part::Value);
-        let parts: Vec<_> = [Part::Primitives(&primitives)]
-            .into_iter()
-            .chain(objects)
-            .collect();
-        graph.add_object(class, &parts)
-    }
-}
-
-fn build_bytes(graph: &mut Graph, bytes: Option<&[u8]>) -> Slot {
-    let bytes = bytes?;
-    let class = graph.add_class(&array_class("[B", 0xacf3_17f8_0608_54e0));
-    Some(graph.add_primitive_array(class, bytes))
-}
-
 fn build_member(graph: &mut Graph, class: &str, block: &[u8]) -> NodeId {
     let member = external(MEMBER, MEMBER_UID, None);
     let class = match class {
@@ -498,26 +384,5 @@ fn external(name: &str, uid: u64, superclass: Option<ClassDescriptor>) -> ClassD
         flags: EXTERNALIZABLE,
         fields: vec![],
         superclass: superclass.map(Arc::new),
-    }
-}
-
-fn serializable(name: &str, fields: &[(&str, &str)]) -> ClassDescriptor {
-    let field = |&(name, signature): &(&str, &str)| FieldDescriptor {
-        name: JavaString::from(name),
-        signature: JavaString::from(signature),
-    };
-    ClassDescriptor {
-        name: JavaString::from(name),
-        uid: 1,
-        flags: SERIALIZABLE,
-        fields: fields.iter().map(field).collect(),
-        superclass: None,
-    }
-}
-
-fn array_class(name: &str, uid: u64) -> ClassDescriptor {
-    ClassDescriptor {
-        uid: uid.cast_signed(),
-        ..serializable(name, &[])
     }
 }
