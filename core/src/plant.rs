@@ -53,7 +53,7 @@ bugs! {
     ConnectionLeaked = "connection-leaked",
     /// new messages do not wait for those that are sent again on a new connection
     ResendReorders = "resend-reorders",
-    /// what comes late from a connection that has been replaced is taken
+    /// what comes late from a connection that was given up is taken
     LateFramesTaken = "late-frames-taken",
     /// a frame that came in pieces is acknowledged and thrown away
     SplitFrameDropped = "split-frame-dropped",

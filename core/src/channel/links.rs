@@ -231,7 +231,10 @@ impl Channel {
     /// Ends a connection of ours on which something may be under way.
     fn abort_lane(&mut self, conn: ConnId) {
         if self.conns.remove(conn, Vec::new()).is_some() {
-            self.outputs.push_back(Output::Abort { conn });
+            self.outputs.push_back(match planted(Bug::LateFramesTaken) {
+                true => Output::Close { conn },
+                false => Output::Abort { conn },
+            });
         }
     }
 
@@ -328,6 +331,9 @@ impl Channel {
                     continue;
                 };
                 if deadline > now {
+                    if planted(Bug::TimerLost) && lane.attempts > 0 {
+                        continue;
+                    }
                     Timers::not_after(&mut self.timers.lanes, deadline);
                     continue;
                 }

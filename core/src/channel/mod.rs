@@ -49,6 +49,7 @@ pub use stats::{BadInputStats, ChannelStats};
 use crate::engine::Output;
 use crate::interceptor::stack::Stack;
 pub use crate::membership::StaticMember;
+use crate::membership::goodbyes::Goodbyes;
 use crate::membership::local::Local;
 use crate::membership::table::Table;
 use crate::rng::{Rng, Seed};
@@ -89,6 +90,7 @@ pub struct Channel {
     events: VecDeque<ChannelEvent>,
     /// Membership changes that the listener has not been told.
     news: VecDeque<News>,
+    goodbyes: Goodbyes,
     timers: Timers,
     stats: ChannelStats,
     /// Connections that peers have opened.
@@ -154,6 +156,7 @@ impl Channel {
             outputs: VecDeque::new(),
             events: VecDeque::new(),
             news: VecDeque::new(),
+            goodbyes: Goodbyes::default(),
             timers: Timers::default(),
             stats: ChannelStats::default(),
             receivers: 0,

@@ -9,6 +9,7 @@ use core::time::Duration;
 use super::life::{Phase, RECEIVERS_EVERY};
 use super::{
     BadInput, Channel, ChannelListener, Inbound, MemberIndex, MembershipConfig, Verdict, count,
+    is_ours,
 };
 use crate::engine::{ConnId, Output, Target};
 use crate::interceptor::{Cost, Refusal};
@@ -298,7 +299,8 @@ impl Channel {
                 }
                 let current = sender.index.and_then(|index| self.members.get_mut(index));
                 match current {
-                    Some(entry) => entry.last_heard = now,
+                    // Somebody else may have said something in its name meanwhile.
+                    Some(entry) => (entry.last_heard, entry.ours) = (now, sender.ours),
                     None => sender.index = self.meet(now, &sender.member),
                 }
             }
@@ -307,6 +309,7 @@ impl Channel {
                 let member = Member::from(block);
                 *known = Some(Sender {
                     block: address.to_vec(),
+                    ours: self.config.sender.pipelining && is_ours(&member.payload),
                     index: self.meet(now, &member),
                     member,
                 });

@@ -29,18 +29,23 @@ impl Channel {
             count(&mut self.stats.heartbeats_other_domain);
             return;
         }
-        if !matches!(self.config.membership, MembershipConfig::Multicast(_)) {
+        let MembershipConfig::Multicast(multicast) = self.config.membership else {
             return;
-        }
+        };
+        let memory = multicast.frequency.saturating_mul(2);
         count(&mut self.stats.heartbeats_received);
         let known = self.members.find(block.host, block.port, &block.unique_id);
         if block.is_shutdown() {
             if planted(Bug::ShutdownIgnored) {
                 return;
             }
+            self.goodbyes.remember(now, block, memory);
             if let Some(member) = known {
                 self.gone(now, member);
             }
+            return;
+        }
+        if known.is_none() && self.goodbyes.overtook(now, block, memory) {
             return;
         }
         let index = match known {
@@ -56,6 +61,7 @@ impl Channel {
                 index
             }
         };
+        let pipelining = self.config.sender.pipelining;
         let wall = i64::try_from(self.clock.unix_ms(now)).unwrap_or(i64::MAX);
         let Some(entry) = self.members.get_mut(index) else {
             return;
@@ -69,6 +75,8 @@ impl Channel {
             entry.check = Check::Idle;
         }
         let moved = refresh(entry, block, wall);
+        // Somebody may have said something in its name: a heartbeat says again what it is.
+        entry.ours = pipelining && is_ours(&entry.member.payload);
         let idle = entry.check == Check::Idle;
         let verified = entry.is_verified();
         if moved && verified {

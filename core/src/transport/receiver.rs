@@ -21,6 +21,8 @@ pub(crate) struct Sender {
     pub(crate) block: Vec<u8>,
     /// The same, read.
     pub(crate) member: Member,
+    /// Whether that is one of ours.
+    pub(crate) ours: bool,
     /// Where it stands in the member table.
     pub(crate) index: Option<MemberIndex>,
 }
