@@ -51,11 +51,10 @@ impl StateList {
             });
             let message = message.and_then(|message| {
                 let kept = [message.key, message.value, message.diff_value];
-                let kept = kept.into_iter().flatten().map(<[u8]>::len);
+                let kept = kept.map(|part| part.map_or(0, <[u8]>::len));
                 left = kept
-                    .fold(Some(left), |left: Option<usize>, len| {
-                        left?.checked_sub(len)
-                    })
+                    .into_iter()
+                    .try_fold(left, usize::checked_sub)
                     .ok_or(MapMessageError::Field("valuedata"))?;
                 Ok(message)
             });

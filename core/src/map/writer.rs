@@ -161,6 +161,10 @@ impl<'o, 'm> MapWriter<'o, 'm> {
         self.out.put_slice(bytes);
     }
 
+    #[allow(
+        clippy::ptr_arg,
+        reason = "only what is borrowed for long enough can be referred to"
+    )]
     fn member(&mut self, member: &alloc::borrow::Cow<'m, [u8]>) {
         if self.again(member) {
             return;
