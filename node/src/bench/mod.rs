@@ -182,8 +182,10 @@ fn unique_id(address: SocketAddr) -> UniqueId {
 }
 
 fn start(listen: SocketAddr, members: &[SocketAddr], spin: u64) -> Result<Cluster, Box<dyn Error>> {
-    let mut tuning = Tuning::default();
-    tuning.spin = Duration::from_micros(spin);
+    let tuning = Tuning {
+        spin: Duration::from_micros(spin),
+        ..Tuning::default()
+    };
     let cluster = Cluster::builder()
         .receiver_address(listen.ip())
         .receiver_port(listen.port())
