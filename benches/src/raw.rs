@@ -2,7 +2,7 @@
 //!
 //! With ACK (options 2 and 6) every caller's message has its 21 bytes of answer, and as many messages as there are callers
 //! are under way; each write carries what may be sent at that moment. Without, whole frames are joined into
-//! writes of [`JOIN`] bytes, larger ones written one by one.
+//! writes of `JOIN` bytes, larger ones written one by one.
 
 use std::io::{BufRead as _, Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};

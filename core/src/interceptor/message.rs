@@ -134,6 +134,10 @@ impl Kept {
 pub(crate) struct Up<'a> {
     pub(crate) now: Instant,
     /// Milliseconds since the Unix epoch.
+    #[cfg_attr(
+        not(feature = "encrypt"),
+        allow(dead_code, reason = "encryption alone compares clocks")
+    )]
     pub(crate) unix_ms: u64,
     /// The longest message.
     pub(crate) message_bytes_max: usize,

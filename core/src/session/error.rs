@@ -5,7 +5,7 @@ use core::fmt;
 /// Why a command about a session was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SessionError {
-    /// There is no manager of that [`ContextId`].
+    /// There is no manager of that [`ContextId`](crate::cluster::ContextId).
     UnknownContext,
     /// There is no such session here.
     UnknownSession,

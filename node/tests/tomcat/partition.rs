@@ -42,12 +42,8 @@ fn partition(name: &str) {
     assert_ne!(id, moved);
 
     heal();
-    for node in 0..2 {
-        let others: Vec<&str> = MEMBERS
-            .iter()
-            .copied()
-            .filter(|m| *m != MEMBERS[node])
-            .collect();
+    for (node, own) in MEMBERS.iter().enumerate().take(2) {
+        let others: Vec<&str> = MEMBERS.iter().copied().filter(|m| m != own).collect();
         cluster.await_other_members(node, &others);
     }
     let expected = json!({"both": int(2), "first": int(1), "second": int(2)});

@@ -26,9 +26,9 @@ fn come_and_go(name: &str, kinds: &[Kind], interceptors: &'static str) {
         .to_owned();
     let expected = json!({"k": {"type": "java.lang.Integer", "value": 1}});
     cluster.await_attributes(&id, &expected);
-    for node in 0..kinds.len() {
+    for (node, kind) in kinds.iter().enumerate() {
         let status = cluster.nodes[node].stop();
-        assert!(status.success() || kinds[node] == Tomcat, "{status}");
+        assert!(status.success() || *kind == Tomcat, "{status}");
         cluster.await_members();
         cluster.nodes[node].start();
         cluster.await_members();
