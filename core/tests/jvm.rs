@@ -1,7 +1,7 @@
 //! Against a real JVM: streams that Java makes are understood as Java means them, and Java understands what is made
 //! here.
 //!
-//! Java 17 with its compiler is needed. `FOLKMOOT_JVM_STREAMS` is how many streams are made (default 400),
+//! Java 17 with its compiler is needed. `FOLKMOOT_JVM_STREAMS` is how many streams are made (default 2000),
 //! `FOLKMOOT_SEED` the first seed (default 1).
 #![cfg(feature = "alloc")]
 
@@ -108,7 +108,7 @@ fn setting(name: &str, default: u64) -> u64 {
 fn java_and_this_crate_understand_each_other() {
     let (seed, count) = (
         setting("FOLKMOOT_SEED", 1),
-        setting("FOLKMOOT_JVM_STREAMS", 400) as usize,
+        setting("FOLKMOOT_JVM_STREAMS", 2000) as usize,
     );
     let mut jvm = Jvm::start(seed, count);
     let limits = Limits::default();

@@ -1,10 +1,48 @@
 //! Looking into a channel, for those who debug one.
 
+use alloc::vec::Vec;
+
 use super::{Channel, Member, MemberIndex};
+use crate::interceptor::stack::Stack;
 use crate::membership::table::Stage;
 use crate::time::Instant;
 
 impl Channel {
+    /// A copy in the same state, to try out on it what could happen; `None` if the channel has interceptors, which keep
+    /// things that cannot be copied. The two have the same chance and make the same ids: only one of them may have peers
+    /// that are real.
+    pub fn fork(&self) -> Option<Self> {
+        let plain = self.stack.is_empty() && self.commits.is_empty();
+        plain.then(|| Self {
+            config: self.config.clone(),
+            phase: self.phase,
+            rng: self.rng.clone(),
+            clock: self.clock,
+            local: self.local.clone(),
+            members: self.members.clone(),
+            conns: self.conns.clone(),
+            pool: self.pool.clone(),
+            sends: self.sends.clone(),
+            stack: Stack::default(),
+            domains: self.domains.clone(),
+            service: self.service.clone(),
+            commits: Vec::new(),
+            outputs: self.outputs.clone(),
+            events: self.events.clone(),
+            news: self.news.clone(),
+            goodbyes: self.goodbyes.clone(),
+            timers: self.timers,
+            stats: self.stats,
+            receivers: self.receivers,
+            gathered: self.gathered,
+            checks: self.checks,
+            datagrams: self.datagrams,
+            targets: Vec::new(),
+            settled: self.settled,
+            settle_by: self.settle_by,
+        })
+    }
+
     /// What is due when, by name; [`poll_timeout`](crate::engine::Engine::poll_timeout) is the first of them. Timers that
     /// are not set are left out.
     pub fn timers(&self) -> impl Iterator<Item = (&'static str, Instant)> + use<> {

@@ -109,7 +109,7 @@ pub struct Channel {
 }
 
 /// A membership change on its way to the listener.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum News {
     Added(MemberIndex),
     Gone(MemberIndex, Member),

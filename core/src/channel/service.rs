@@ -34,7 +34,7 @@ const LIMITS: Limits = Limits {
 };
 
 /// The service at work.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Service {
     /// The name of the membership.
     id: Bytes,

@@ -216,7 +216,7 @@ impl fmt::Display for Refusal {
 }
 
 /// Events that wait for the application: a bounded queue.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Events {
     queue: VecDeque<ClusterEvent>,
     max: usize,

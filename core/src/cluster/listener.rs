@@ -42,7 +42,7 @@ pub struct ClusterStats {
 const REPLIES_MAX: usize = 256;
 
 /// The session managers, by slot and by name.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Managers {
     slots: Vec<Option<DeltaManager>>,
     by_name: HashMap<JavaString, ContextId>,
@@ -64,6 +64,13 @@ pub(crate) struct Managers {
 
 /// What takes messages of the application's own.
 pub(crate) struct ByteListener(pub(crate) Box<dyn FnMut(&Inbound<'_>) -> Verdict + Send>);
+
+/// A copy listens to nothing: see [`Cluster`](super::Cluster).
+impl Clone for ByteListener {
+    fn clone(&self) -> Self {
+        Self(Box::new(|_| Verdict::Processed))
+    }
+}
 
 impl fmt::Debug for ByteListener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -437,10 +444,10 @@ fn source(message: &Inbound<'_>) -> Source {
 }
 
 /// How far the clocks of members are ahead of ours.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Skews(HashMap<MemberIndex, Skew>);
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Skew {
     /// The largest of the last observations: the one that waited least on its way.
     best: i64,

@@ -122,6 +122,13 @@ pub(crate) struct Maps {
     replies: VecDeque<(MemberIndex, RpcMessage)>,
 }
 
+/// A copy has none: see [`Cluster::fork`](super::Cluster::fork), which copies only a cluster without any.
+impl Clone for Maps {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
 /// Puts something into the first free slot; `None` if there are `max` already.
 fn insert<T>(slots: &mut Vec<Option<T>>, max: usize, make: impl FnOnce(u16) -> T) -> Option<()> {
     let free = slots.iter().position(Option::is_none);
@@ -135,6 +142,12 @@ fn insert<T>(slots: &mut Vec<Option<T>>, max: usize, make: impl FnOnce(u16) -> T
 }
 
 impl Maps {
+    /// Whether nothing here lives in a map.
+    pub(super) fn is_empty(&self) -> bool {
+        let backups = self.backups.iter().all(Option::is_none);
+        backups && self.contexts.iter().all(Option::is_none)
+    }
+
     pub(super) fn backup(&self, context: ContextId) -> Option<&BackupManager> {
         let backup = self.backups.get(usize::from(context.slot))?.as_ref()?;
         (backup.context() == context).then_some(backup)

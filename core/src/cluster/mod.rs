@@ -58,6 +58,24 @@ pub struct Cluster {
 }
 
 impl Cluster {
+    /// A copy in the same state, to try out on it what could happen: see [`Channel::fork`]. The copy's byte listener takes
+    /// every message and does nothing with it. `None` as well for a cluster with backup managers or replicated contexts.
+    pub fn fork(&self) -> Option<Self> {
+        let plain = self.managers.maps.is_empty();
+        plain.then_some(())?;
+        Some(Self {
+            channel: self.channel.fork()?,
+            managers: self.managers.clone(),
+            config: self.config.clone(),
+            buffer: Vec::new(),
+            payload: None,
+            lagging: self.lagging.clone(),
+            lagging_told: self.lagging_told,
+            next_background: self.next_background,
+            next_pump: self.next_pump,
+        })
+    }
+
     /// A cluster over a channel that has not started.
     pub fn new(channel: Channel, config: ClusterConfig) -> Self {
         Self {

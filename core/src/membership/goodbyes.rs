@@ -10,10 +10,10 @@ use crate::wire::{MemberBlock, UniqueId};
 const GOODBYES_MAX: usize = 64;
 
 /// The last goodbyes, so that a heartbeat that was overtaken by one brings nobody back.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Goodbyes(VecDeque<Goodbye>);
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Goodbye {
     unique_id: UniqueId,
     alive_ms: i64,

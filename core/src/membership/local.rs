@@ -8,7 +8,7 @@ use crate::wire::member::SHUTDOWN;
 use crate::wire::{Member, UniqueId};
 
 /// The local member and what is encoded from it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Local {
     pub(crate) member: Member,
     /// Header of our frames. Its member block is a cached one, as in Tribes: only heartbeats refresh the alive time in it.

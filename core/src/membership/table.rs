@@ -51,7 +51,7 @@ pub(crate) enum Style {
 }
 
 /// One entry of the table.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Entry {
     pub(crate) index: MemberIndex,
     pub(crate) member: Member,
@@ -106,7 +106,7 @@ impl Entry {
 }
 
 /// All entries; slots with generations, bounded by the capacities it is made with.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Table {
     slots: Vec<Slot>,
     /// Slots of the verified members, oldest first.
@@ -115,7 +115,7 @@ pub(crate) struct Table {
     strangers_max: usize,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Slot {
     generation: u32,
     entry: Option<Entry>,

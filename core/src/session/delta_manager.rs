@@ -17,7 +17,7 @@ use crate::time::Instant;
 /// The session manager of one web application. `org.apache.catalina.ha.session.DeltaManager`.
 ///
 /// It belongs to a [`Cluster`](crate::cluster::Cluster), which offers the commands; here is what can be looked at.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct DeltaManager {
     pub(crate) context: ContextId,
     pub(crate) name: JavaString,

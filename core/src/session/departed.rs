@@ -40,7 +40,7 @@ impl Departure {
 pub(crate) const RENAMES_FOLLOWED: usize = 32;
 
 /// The ids of sessions that expired or changed their id not long ago: bounded in number and time.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Departed {
     by_id: HashMap<SessionId, (u64, Departure)>,
     order: VecDeque<(Instant, u64, SessionId)>,

@@ -14,11 +14,11 @@ use crate::java::ObjectOutput;
 use crate::time::Instant;
 
 /// The members that are being given the state.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Donors(Vec<Donor>);
 
 /// One member that is being given the state.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Donor {
     to: MemberIndex,
     /// Whether it asked, and so waits for a completion.

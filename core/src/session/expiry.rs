@@ -6,7 +6,7 @@ use crate::cluster::ExpiryCause;
 use crate::plant::{Bug, planted};
 
 /// How far the look for timed-out sessions is.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Expiry {
     /// Background runs since the last look.
     runs: u32,

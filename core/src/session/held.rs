@@ -31,7 +31,7 @@ impl Held {
 }
 
 /// What arrived while a state transfer runs, in order. `receivedMessageQueue`.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct HeldQueue {
     messages: VecDeque<Held>,
     bytes: usize,
@@ -81,7 +81,7 @@ impl HeldQueue {
 /// state transfer may bring it.
 ///
 /// Bounded in number, bytes and time.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct EarlyRoom {
     by_id: HashMap<SessionId, VecDeque<(u64, Held)>>,
     /// Every message in order of arrival; one that has been taken is no longer in `by_id`.

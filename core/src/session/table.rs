@@ -7,7 +7,7 @@ use hashbrown::HashMap;
 use super::{DeltaSession, SessionId};
 
 /// Sessions by id, in slots that a cursor can walk while the table changes.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct SessionTable {
     slots: Vec<Option<DeltaSession>>,
     free: Vec<u32>,
@@ -99,6 +99,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use proptest::prelude::*;
+    use proptest_state_machine::{ReferenceStateMachine, StateMachineTest, prop_state_machine};
 
     fn session(id: u8, created: i64) -> DeltaSession {
         DeltaSession::new(name(id), Instant::ZERO, created, 60)
@@ -108,6 +109,15 @@ mod tests {
         SessionId::from(std::format!("S{id}"))
     }
 
+    /// A map from id to the number of the step that made the session.
+    #[derive(Clone, Debug, Default)]
+    struct Map {
+        steps: i64,
+        held: BTreeMap<SessionId, i64>,
+        /// What the last step displaced.
+        displaced: Option<i64>,
+    }
+
     #[derive(Clone, Debug)]
     enum Step {
         Insert(u8),
@@ -115,43 +125,77 @@ mod tests {
         Rename(u8, u8),
     }
 
-    fn step() -> impl Strategy<Value = Step> {
-        prop_oneof![
-            (0..8u8).prop_map(Step::Insert),
-            (0..8u8).prop_map(Step::Remove),
-            (0..8u8, 0..8u8).prop_map(|(a, b)| Step::Rename(a, b)),
-        ]
+    impl ReferenceStateMachine for Map {
+        type State = Self;
+        type Transition = Step;
+
+        fn init_state() -> BoxedStrategy<Self> {
+            Just(Self::default()).boxed()
+        }
+
+        fn transitions(_: &Self) -> BoxedStrategy<Step> {
+            prop_oneof![
+                (0..8u8).prop_map(Step::Insert),
+                (0..8u8).prop_map(Step::Remove),
+                (0..8u8, 0..8u8).prop_map(|(a, b)| Step::Rename(a, b)),
+            ]
+            .boxed()
+        }
+
+        fn apply(mut state: Self, step: &Step) -> Self {
+            state.steps += 1;
+            state.displaced = match *step {
+                Step::Insert(id) => state.held.insert(name(id), state.steps),
+                Step::Remove(id) => state.held.remove(&name(id)),
+                Step::Rename(old, new) if old == new => None,
+                Step::Rename(old, new) => match state.held.remove(&name(old)) {
+                    Some(created) => state.held.insert(name(new), created),
+                    None => None,
+                },
+            };
+            state
+        }
     }
 
-    proptest! {
-        #[test]
-        fn the_table_is_a_map(steps in proptest::collection::vec(step(), 0..200)) {
-            let mut table = SessionTable::default();
-            let mut model: BTreeMap<SessionId, i64> = BTreeMap::new();
-            for (at, step) in steps.into_iter().enumerate() {
-                match step {
-                    Step::Insert(id) => {
-                        let replaced = table.insert(session(id, at as i64));
-                        let expected = model.insert(name(id), at as i64);
-                        prop_assert_eq!(replaced.map(|s| s.creation_time_ms), expected);
-                    }
-                    Step::Remove(id) => {
-                        let removed = table.remove(name(id).as_modified_utf8());
-                        prop_assert_eq!(removed.map(|s| s.creation_time_ms), model.remove(&name(id)));
-                    }
-                    Step::Rename(old, new) => {
-                        table.rename(name(old).as_modified_utf8(), &name(new));
-                        if let Some(created) = model.remove(&name(old)) {
-                            model.insert(name(new), created);
-                        }
-                    }
-                }
-                prop_assert_eq!(table.len(), model.len());
-                let all: BTreeMap<_, _> = table.iter().map(|s| (s.id.clone(), s.creation_time_ms)).collect();
-                prop_assert_eq!(&all, &model);
-                prop_assert!(model.keys().all(|id| table.get(id.as_modified_utf8()).is_some_and(|s| s.id == *id)));
-                prop_assert!(table.slots() <= 8);
-            }
+    struct Sessions;
+
+    impl StateMachineTest for Sessions {
+        type SystemUnderTest = SessionTable;
+        type Reference = Map;
+
+        fn init_test(_: &Map) -> SessionTable {
+            SessionTable::default()
         }
+
+        fn apply(mut table: SessionTable, after: &Map, step: Step) -> SessionTable {
+            let displaced = match step {
+                Step::Insert(id) => table.insert(session(id, after.steps)),
+                Step::Remove(id) => table.remove(name(id).as_modified_utf8()),
+                Step::Rename(old, new) => table.rename(name(old).as_modified_utf8(), &name(new)),
+            };
+            assert_eq!(displaced.map(|s| s.creation_time_ms), after.displaced);
+            table
+        }
+
+        fn check_invariants(table: &SessionTable, map: &Map) {
+            assert_eq!(table.len(), map.held.len());
+            let all = table.iter().map(|s| (s.id.clone(), s.creation_time_ms));
+            assert_eq!(all.collect::<BTreeMap<_, _>>(), map.held);
+            for id in map.held.keys() {
+                assert!(
+                    table
+                        .get(id.as_modified_utf8())
+                        .is_some_and(|s| s.id == *id)
+                );
+            }
+            assert!(table.slots() <= 8);
+        }
+    }
+
+    prop_state_machine! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn the_table_is_a_map(sequential 1..200 => Sessions);
     }
 }

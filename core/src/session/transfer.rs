@@ -17,7 +17,7 @@ use crate::plant::{Bug, planted};
 use crate::time::Instant;
 
 /// The requester's side of a state transfer.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Join {
     phase: Phase,
     /// Members that need not be asked any more.

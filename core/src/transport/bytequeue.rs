@@ -18,7 +18,7 @@ const SPARE_MAX: usize = 32;
 const LARGE_SPARE_MAX: usize = 8;
 
 /// Empty chunks, shared by all queues of a channel so that idle connections hold no memory.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct ChunkPool {
     small: Vec<Vec<u8>>,
     large: Vec<Vec<u8>>,
@@ -52,7 +52,7 @@ impl ChunkPool {
 }
 
 /// A piece of the queue.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Piece {
     /// Whole frames, one after another.
     Copied(Vec<u8>),
@@ -74,7 +74,7 @@ impl Piece {
 
 /// A byte stream with three cursors: everything before `base` is done with, before `sent` is written, before `end` is
 /// queued. Positions count from the first byte ever queued.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct ByteQueue {
     /// Pieces with the position of their first byte.
     pieces: VecDeque<(u64, Piece)>,

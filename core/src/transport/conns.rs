@@ -9,7 +9,7 @@ use crate::channel::MemberIndex;
 use crate::engine::ConnId;
 
 /// What an id stands for.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Conn {
     /// Nothing. What was still to be written when it was closed stays readable until the place is used again, since a
     /// driver may pull it after it has seen the close.
@@ -33,14 +33,14 @@ pub(crate) enum Conn {
     Datagram(Vec<u8>),
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Slot {
     generation: u32,
     conn: Conn,
 }
 
 /// All connections and waiting datagrams.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Conns {
     slots: Vec<Slot>,
     /// Oldest first, so that a place rests before it is used again.

@@ -70,7 +70,7 @@ pub(crate) enum Reply {
 }
 
 /// A first-in, first-out queue of frames with its connection.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Lane {
     pub(crate) link: Link,
     bytes: ByteQueue,

@@ -15,7 +15,7 @@ const KEEP_BYTES: usize = 2 << 20;
 const STEP_BYTES: usize = 64 * 1024;
 
 /// What is known of a sender, as long as its member block does not change by a byte.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Sender {
     /// The block as received.
     pub(crate) block: Vec<u8>,
@@ -28,7 +28,7 @@ pub(crate) struct Sender {
 }
 
 /// State of an accepted connection.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Receiver {
     /// How many connections had been accepted before.
     pub(crate) number: u64,

@@ -19,7 +19,7 @@ impl SendKey {
     }
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Entry {
     id: UniqueId,
     /// Frames that have neither been answered nor failed.
@@ -30,7 +30,7 @@ struct Entry {
 }
 
 /// Acknowledged messages under way.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Sends {
     entries: Vec<Entry>,
     free: Vec<u32>,
@@ -102,5 +102,146 @@ impl Sends {
     /// How many messages are under way.
     pub(crate) fn len(&self) -> usize {
         self.entries.len().saturating_sub(self.free.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+    use proptest_state_machine::{ReferenceStateMachine, StateMachineTest, prop_state_machine};
+
+    /// What is open: by the number of the message, how many destinations are, and which have failed.
+    #[derive(Clone, Debug, Default)]
+    struct Open {
+        messages: u8,
+        open: BTreeMap<u8, (usize, Vec<u16>)>,
+        /// What the last step settled.
+        settled: Option<(u8, Vec<u16>)>,
+    }
+
+    #[derive(Clone, Copy, Debug)]
+    enum Step {
+        /// A message to so many members.
+        Open(usize),
+        /// A destination of one of the open messages is settled, well or with a fault of this member.
+        Settle(u8, Option<u16>),
+    }
+
+    impl ReferenceStateMachine for Open {
+        type State = Self;
+        type Transition = Step;
+
+        fn init_state() -> BoxedStrategy<Self> {
+            Just(Self::default()).boxed()
+        }
+
+        fn transitions(state: &Self) -> BoxedStrategy<Step> {
+            let open = (1..4usize).prop_map(Step::Open);
+            if state.open.is_empty() {
+                return open.boxed();
+            }
+            let keys: Vec<u8> = state.open.keys().copied().collect();
+            let fault = proptest::option::of(0..9u16);
+            let settle = (proptest::sample::select(keys), fault);
+            prop_oneof![2 => open, 3 => settle.prop_map(|(key, fault)| Step::Settle(key, fault))]
+                .boxed()
+        }
+
+        fn preconditions(state: &Self, step: &Step) -> bool {
+            match step {
+                Step::Open(_) => state.messages < 200,
+                Step::Settle(key, _) => state.open.contains_key(key),
+            }
+        }
+
+        fn apply(mut state: Self, step: &Step) -> Self {
+            state.settled = None;
+            match *step {
+                Step::Open(destinations) => {
+                    state
+                        .open
+                        .insert(state.messages, (destinations, Vec::new()));
+                    state.messages += 1;
+                }
+                Step::Settle(key, fault) => {
+                    if let Some((open, faults)) = state.open.get_mut(&key) {
+                        *open -= 1;
+                        // One member is one fault, in however many frames the message went to it.
+                        if let Some(fault) = fault.filter(|fault| !faults.contains(fault)) {
+                            faults.push(fault);
+                        }
+                        if *open == 0 {
+                            state.settled =
+                                state.open.remove(&key).map(|(_, faults)| (key, faults));
+                        }
+                    }
+                }
+            }
+            state
+        }
+    }
+
+    fn member(slot: u16) -> MemberIndex {
+        MemberIndex {
+            slot,
+            generation: 0,
+        }
+    }
+
+    struct AckTable;
+
+    impl StateMachineTest for AckTable {
+        type SystemUnderTest = (Sends, Vec<SendKey>);
+        type Reference = Open;
+
+        fn init_test(_: &Open) -> Self::SystemUnderTest {
+            (Sends::default(), Vec::new())
+        }
+
+        fn apply(
+            (mut sends, mut keys): Self::SystemUnderTest,
+            after: &Open,
+            step: Step,
+        ) -> Self::SystemUnderTest {
+            match step {
+                Step::Open(destinations) => {
+                    let id = UniqueId([keys.len() as u8; 16]);
+                    let key = sends.open(id, destinations);
+                    assert!(!key.is_none());
+                    keys.push(key);
+                }
+                Step::Settle(number, fault) => {
+                    let fault = fault.map(|slot| (member(slot), FaultCause::Disappeared));
+                    let settled = sends.settle(keys[usize::from(number)], fault);
+                    let settled = settled.map(|(id, faults)| {
+                        let slots = faults.iter().map(|(member, _)| member.slot);
+                        (id.0[0], slots.collect())
+                    });
+                    assert_eq!(settled, after.settled);
+                }
+            }
+            (sends, keys)
+        }
+
+        fn check_invariants((sends, keys): &Self::SystemUnderTest, state: &Open) {
+            assert_eq!(sends.len(), state.open.len());
+            // Two open messages never share a place.
+            let places: std::collections::BTreeSet<u32> = state
+                .open
+                .keys()
+                .map(|number| keys[usize::from(*number)].0)
+                .collect();
+            assert_eq!(places.len(), state.open.len());
+        }
+    }
+
+    prop_state_machine! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn every_message_is_settled_once_with_the_faults_it_had(sequential 1..120 => AckTable);
     }
 }

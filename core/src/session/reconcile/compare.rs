@@ -13,7 +13,7 @@ use crate::session::{Cx, DeltaManager, Out, SessionId};
 use crate::time::Instant;
 
 /// A comparison with one member.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Comparison {
     pub(super) member: MemberIndex,
     serial: u32,

@@ -60,7 +60,7 @@ impl Wanted {
 pub(crate) const SOON: Duration = Duration::from_secs(1);
 
 /// A comparison that is to begin.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Wish {
     due: Instant,
     member: MemberIndex,
@@ -68,7 +68,7 @@ struct Wish {
 }
 
 /// Comparisons to begin, under way, and asked for by others.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Reconcile {
     wishes: Vec<Wish>,
     current: Option<Comparison>,
