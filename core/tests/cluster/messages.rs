@@ -351,7 +351,7 @@ fn what_other_parts_of_a_tomcat_say_is_counted_and_acknowledged() {
     let mut net = stage(DeltaManagerConfig::default());
     for class in [
         "org.apache.catalina.ha.deploy.UndeployMessage",
-        "org.apache.catalina.tribes.tipis.AbstractReplicatedMap$MapMessage",
+        "org.apache.catalina.ha.deploy.FileMessage",
     ] {
         net.say_bytes(1, 0, &empty_object(class));
     }
