@@ -14,8 +14,8 @@ pub const ENVIRONMENT: &str = "FOLKMOOT_DRIVER";
 /// Which driver moves the bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Driver {
-    /// What the environment variable [`ENVIRONMENT`] says; without it io_uring where the kernel allows it, and mio
-    /// elsewhere.
+    /// What the environment variable [`ENVIRONMENT`] says; without it mio: the kernel gives the port of a killed process
+    /// back a moment later if a ring listened on it, too late for one that is started again at once.
     #[default]
     Auto,
     /// Readiness: everywhere.
@@ -32,11 +32,12 @@ impl Driver {
             chosen => return chosen,
         };
         match word.parse() {
+            Ok(Self::Auto) => Self::Mio,
             Ok(driver) => driver,
-            Err(_) if word.is_empty() => Self::Auto,
+            Err(_) if word.is_empty() => Self::Mio,
             Err(error) => {
                 tracing::warn!(%error, variable = ENVIRONMENT, "the environment's word is ignored");
-                Self::Auto
+                Self::Mio
             }
         }
     }
