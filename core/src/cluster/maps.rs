@@ -17,7 +17,7 @@ use crate::map::{
     MapConfig, MapEntry, MapKind, MapMessage, MapOut, MapOwner, MapRefusal, MapState, PlainValues,
     ReplicatedMap,
 };
-use crate::session::{BackupManager, BackupManagerConfig, Cx, Out, lane, latin1, manager_name};
+use crate::session::{BackupManager, BackupManagerConfig, Cx, Out, lane, latin1};
 use crate::time::Instant;
 
 /// Behaviour of a [`ReplicatedContext`]: Tomcat's names and defaults.
@@ -480,19 +480,8 @@ impl Cluster {
         config: BackupManagerConfig,
     ) -> Result<ContextId, ClusterError> {
         config.validate().map_err(ClusterError::Config)?;
-        let host = self
-            .config
-            .at_engine
-            .then_some(self.config.host_name.as_str());
-        let name = match &config.name {
-            Some(name) => manager_name(host, name),
-            None if context_path.is_empty() || context_path.starts_with('/') => {
-                manager_name(host, context_path)
-            }
-            None => return Err(ClusterError::BadContextPath(context_path.to_string())),
-        };
+        let name = self.name_of(config.name.as_deref(), context_path)?;
         let max = self.config.managers_max;
-        let name = JavaString::from(name);
         let context = self
             .managers
             .add_backup(now, name, config, &self.channel, max)?;

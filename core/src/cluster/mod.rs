@@ -110,6 +110,20 @@ impl Cluster {
         self.pump(now);
     }
 
+    /// The routing key of a manager: made of `name` if it has one of its own, of the application's path otherwise.
+    fn name_of(&self, name: Option<&str>, context_path: &str) -> Result<JavaString, ClusterError> {
+        let path = match name {
+            Some(name) => name,
+            None if context_path.is_empty() || context_path.starts_with('/') => context_path,
+            None => return Err(ClusterError::BadContextPath(context_path.to_string())),
+        };
+        let host = self
+            .config
+            .at_engine
+            .then_some(self.config.host_name.as_str());
+        Ok(JavaString::from(manager_name(host, path)))
+    }
+
     /// Adds the manager of the web application at `context_path` (`/shop`; empty for ROOT; `/shop##2` for a version).
     /// Once the members are known, its state transfer begins; [`ClusterEvent::StateTransfer`] ends it, and until then
     /// the application should not serve.
@@ -124,23 +138,10 @@ impl Cluster {
         config: DeltaManagerConfig,
     ) -> Result<ContextId, ClusterError> {
         config.validate().map_err(ClusterError::Config)?;
-        let host = self
-            .config
-            .at_engine
-            .then_some(self.config.host_name.as_str());
-        let name = match &config.name {
-            Some(name) => manager_name(host, name),
-            None if context_path.is_empty() || context_path.starts_with('/') => {
-                manager_name(host, context_path)
-            }
-            None => return Err(ClusterError::BadContextPath(context_path.to_string())),
-        };
-        let context = self.managers.add(
-            now,
-            JavaString::from(name),
-            config,
-            self.config.managers_max,
-        )?;
+        let name = self.name_of(config.name.as_deref(), context_path)?;
+        let context = self
+            .managers
+            .add(now, name, config, self.config.managers_max)?;
         self.pump(now);
         Ok(context)
     }

@@ -6,10 +6,12 @@
 
 mod config;
 mod entry;
+mod fetch;
 mod kind;
 mod life;
 mod message;
 mod owner;
+mod publish;
 mod receive;
 mod replicated;
 mod state_list;
