@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use folkmoot_core::channel::{Channel, ChannelStats, Lane, MemberIndex, To};
+use folkmoot_core::channel::{Channel, ChannelStats, Inbound, Lane, MemberIndex, To, Verdict};
 pub(crate) use folkmoot_core::cluster::Cluster as Engine;
 use folkmoot_core::cluster::{ClusterConfig, ClusterStats, ReplicatedContextConfig};
 use folkmoot_core::session::{BackupManagerConfig, DeltaManagerConfig};
@@ -345,6 +345,18 @@ impl Cluster {
             .handle
             .with(|engine, _| engine.set_byte_listener(take));
         messages
+    }
+
+    /// Calls `listener` with every message that others send with [`send`](Self::send) from now on: on the thread that has read
+    /// it, with the bytes where they lie, without a copy and without a change of threads. Its verdict is the acknowledgement of
+    /// those sent with `SYNCHRONIZED_ACK`. It runs while the cluster's lock is held: it must neither block nor use the cluster.
+    /// Takes over from [`messages`](Self::messages) and from an earlier listener.
+    ///
+    /// Tribes' `ChannelListener`.
+    pub fn channel_listener(&self, listener: impl FnMut(&Inbound<'_>) -> Verdict + Send + 'static) {
+        self.inner
+            .handle
+            .with(|engine, _| engine.set_byte_listener(listener));
     }
 
     /// Says goodbye, gives queued messages the stop timeout to leave, and stops. Later calls return at once.

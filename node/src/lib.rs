@@ -69,8 +69,8 @@ pub use delta_manager::{DeltaManager, SessionView};
 pub use error::{ConfigError, ContextError, StartError};
 pub use event::{Event, Events, EventsError, StateTransfer};
 pub use folkmoot_core::channel::{
-    ChannelStats, ConfigError as ChannelConfigError, FailureDetectorConfig, FaultCause, Limits,
-    ReceiverConfig, SenderConfig,
+    ChannelStats, ConfigError as ChannelConfigError, FailureDetectorConfig, FaultCause, Inbound,
+    Limits, ReceiverConfig, SenderConfig, Verdict,
 };
 pub use folkmoot_core::cluster::{ClusterStats, ReplicatedContextConfig};
 pub use folkmoot_core::interceptor;

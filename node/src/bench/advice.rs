@@ -1,10 +1,13 @@
 //! What the figures suggest, and why.
 
+use folkmoot::Driver;
+
 use super::round::{Case, Round};
 
 /// Sentences for whoever has measured; each names the figures it comes from.
 pub(super) fn of(rounds: &[Round]) -> Vec<String> {
     let mut advice = Vec::new();
+    drivers(rounds, &mut advice);
     spin(rounds, &mut advice);
     waiting(rounds, &mut advice);
     callers(rounds, &mut advice);
@@ -18,6 +21,36 @@ pub(super) fn of(rounds: &[Round]) -> Vec<String> {
 
 fn find(rounds: &[Round], wanted: impl Fn(Case) -> bool) -> Option<&Round> {
     rounds.iter().find(|round| wanted(round.case))
+}
+
+/// The same cases with both drivers.
+fn drivers(rounds: &[Round], advice: &mut Vec<String>) {
+    let mut ratios: Vec<(f64, Case)> = Vec::new();
+    for ring in rounds {
+        let case = Case {
+            driver: Driver::Mio,
+            ..ring.case
+        };
+        if ring.case.driver == Driver::IoUring
+            && let Some(mio) = find(rounds, |other| other == case)
+            && mio.cpu_micros > 0.0
+        {
+            ratios.push((ring.cpu_micros / mio.cpu_micros, case));
+        }
+    }
+    ratios.sort_by(|(a, _), (b, _)| a.total_cmp(b));
+    let (Some((least, best)), Some((most, worst))) = (ratios.first(), ratios.last()) else {
+        return;
+    };
+    let verdict = match () {
+        () if *most <= 0.95 => "`driver(Driver::IoUring)` saves here",
+        () if *least >= 1.05 => "mio, the default, is the better one here",
+        () => "the drivers differ by the load: choose by the one that is yours",
+    };
+    advice.push(format!(
+        "io_uring takes {least:.2} to {most:.2} of mio's CPU (least with {} bytes, options {}, {} callers; most with {} bytes, options {}, {} callers): {verdict}",
+        best.size, best.options, best.callers, worst.size, worst.options, worst.callers
+    ));
 }
 
 /// The same case with and without the spin.
@@ -133,6 +166,7 @@ mod tests {
     fn round(options: u32, callers: usize, spin: u64, p50: f64, per_second: f64) -> Round {
         Round {
             case: Case {
+                driver: Driver::Mio,
                 options,
                 size: 512,
                 callers,
@@ -157,12 +191,21 @@ mod tests {
             full: 7,
             ..free.clone()
         };
+        let ring = Round {
+            case: Case {
+                driver: Driver::IoUring,
+                ..slow.case
+            },
+            cpu_micros: 8.0,
+            ..slow.clone()
+        };
         let noisy = Round {
             latency: Some([10.0, 900.0, 1000.0]),
             ..slow.clone()
         };
         #[rustfmt::skip]
-        let cases: [(&[&Round], &str); 7] = [
+        let cases: [(&[&Round], &str); 8] = [
+            (&[&slow, &ring],  "io_uring takes 0.80 to 0.80 of mio's CPU"),
             (&[&slow, &fast],  "`Tuning::spin` of 50 µs pays"),
             (&[&fast, &round(6, 1, 0, 5.0, 9.0)], "leave `Tuning::spin` at zero"),
             (&[&slow, &free],  "may lose the last changes"),

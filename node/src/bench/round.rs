@@ -1,23 +1,34 @@
 //! One combination of options, size and callers.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use folkmoot::{Cluster, Delivery, Destination, Member, SendError, SendOptions};
+use folkmoot::{Cluster, Delivery, Destination, Driver, Member, SendError, SendOptions};
+use folkmoot_core::channel::SendError as ChannelError;
 
 use super::wire::{self, Reports};
 
 /// More callers than this are tasks.
 const THREADS_MAX: usize = 32;
 /// Latencies kept of each caller.
-const KEPT_MAX: usize = 1 << 20;
+const KEPT_MAX: usize = 1 << 16;
+
+/// How much of a case is measured.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Bound {
+    /// As much as fits into a time.
+    Time(Duration),
+    /// So many messages, whatever time they take.
+    Messages(u64),
+}
 
 /// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Case {
+    pub(super) driver: Driver,
     pub(super) options: u32,
     pub(super) size: usize,
     pub(super) callers: usize,
@@ -47,6 +58,7 @@ pub(super) struct Round {
 impl fmt::Display for Round {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Case {
+            driver,
             options,
             size,
             callers,
@@ -58,7 +70,7 @@ impl fmt::Display for Round {
         };
         write!(
             f,
-            "| {options} | {size} | {callers} | {spin} | {:.0} | {latency} | {:.2} | {:.1} | {:.1} | {} |",
+            "| {driver} | {options} | {size} | {callers} | {spin} | {:.0} | {latency} | {:.2} | {:.1} | {:.1} | {} |",
             self.per_second, self.cpu_micros, self.here_mib, self.there_mib, self.full
         )
     }
@@ -70,20 +82,22 @@ struct Callers {
     members: Vec<Member>,
     options: SendOptions,
     body: Bytes,
-    until: Instant,
+    until: Option<Instant>,
+    /// How many more may be sent.
+    left: AtomicI64,
     sent: AtomicU64,
     full: AtomicU64,
     failed: AtomicU64,
     latencies: Mutex<Vec<u32>>,
 }
 
-/// Sends for `seconds` and waits until all has arrived.
+/// Sends as much as `bound` says and waits until all has arrived.
 pub(super) fn measure(
     cluster: &Cluster,
     reports: &Reports,
     members: &[Member],
     case: Case,
-    seconds: f64,
+    bound: Bound,
 ) -> Result<Round, String> {
     let options = SendOptions::from_bits(case.options);
     let before = reports.ask(cluster, members, options)?;
@@ -94,16 +108,23 @@ pub(super) fn measure(
         members: members.to_vec(),
         options,
         body: vec![0; case.size].into(),
-        until: began + Duration::from_secs_f64(seconds),
+        until: match bound {
+            Bound::Time(time) => Some(began + time),
+            Bound::Messages(_) => None,
+        },
+        left: AtomicI64::new(match bound {
+            Bound::Time(_) => i64::MAX,
+            Bound::Messages(messages) => i64::try_from(messages).unwrap_or(i64::MAX),
+        }),
         sent: AtomicU64::new(0),
         full: AtomicU64::new(0),
         failed: AtomicU64::new(0),
         latencies: Mutex::default(),
     });
-    match case.callers > THREADS_MAX && case.waits() {
+    match case.callers > THREADS_MAX {
         true => callers.tasks(case.callers)?,
         false => std::thread::scope(|scope| {
-            for _ in 0..case.callers.min(THREADS_MAX) {
+            for _ in 0..case.callers {
                 let callers = &callers;
                 scope.spawn(move || callers.thread());
             }
@@ -147,56 +168,71 @@ pub(super) fn measure(
     })
 }
 
+/// What became of an attempt to send.
+enum Attempt {
+    /// It is on its way, and somebody will answer if there is a delivery.
+    Sent(Option<Delivery>),
+    /// A member's queue is full.
+    Full,
+    /// A member is gone.
+    Failed,
+}
+
 impl Callers {
-    fn is_over(&self) -> bool {
-        Instant::now() >= self.until
+    /// Whether there is one more to send.
+    fn takes_one(&self) -> bool {
+        match self.until {
+            Some(until) => Instant::now() < until,
+            None => self.left.fetch_sub(1, Ordering::Relaxed) > 0,
+        }
     }
 
-    /// Sends one message; `None` if a member's queue is full.
-    fn send(&self) -> Option<Option<Delivery>> {
+    fn send(&self) -> Attempt {
         let to = Destination::Members(&self.members);
         match self.cluster.send(to, self.options, self.body.clone()) {
             Ok(delivery) => {
                 self.sent.fetch_add(1, Ordering::Relaxed);
-                Some(delivery)
+                Attempt::Sent(delivery)
             }
-            Err(SendError::Channel(folkmoot_core::channel::SendError::QueueFull(_))) => {
+            Err(SendError::Channel(ChannelError::QueueFull(_))) => {
                 self.full.fetch_add(1, Ordering::Relaxed);
-                None
+                Attempt::Full
             }
             Err(_) => {
                 self.failed.fetch_add(1, Ordering::Relaxed);
-                None
+                Attempt::Failed
             }
         }
     }
 
-    fn done(&self, complete: bool, began: Instant, kept: &mut Vec<u32>) {
+    fn done(&self, complete: bool, began: Instant, kept: &mut Kept) {
         if !complete {
             self.failed.fetch_add(1, Ordering::Relaxed);
         }
-        if kept.len() < KEPT_MAX {
-            kept.push(u32::try_from(began.elapsed().as_nanos()).unwrap_or(u32::MAX));
-        }
+        kept.add(began.elapsed());
     }
 
-    fn keep(&self, kept: Vec<u32>) {
+    fn keep(&self, kept: Kept) {
         if let Ok(mut latencies) = self.latencies.lock() {
-            latencies.extend(kept);
+            latencies.extend(kept.nanos);
         }
     }
 
     fn thread(&self) {
-        let mut kept = Vec::new();
-        while !self.is_over() {
+        let mut kept = Kept::default();
+        while self.takes_one() {
             let began = Instant::now();
-            match self.send() {
-                Some(Some(delivery)) => {
-                    let complete = delivery.wait().is_complete();
-                    self.done(complete, began, &mut kept);
+            let delivery = loop {
+                match self.send() {
+                    Attempt::Sent(delivery) => break delivery,
+                    // A member that takes nothing for some seconds loses what waits for it: this ends.
+                    Attempt::Full => std::thread::sleep(Duration::from_micros(50)),
+                    Attempt::Failed => return self.keep(kept),
                 }
-                Some(None) => {}
-                None => std::thread::sleep(Duration::from_micros(50)),
+            };
+            if let Some(delivery) = delivery {
+                let complete = delivery.wait().is_complete();
+                self.done(complete, began, &mut kept);
             }
         }
         self.keep(kept);
@@ -220,18 +256,77 @@ impl Callers {
     }
 
     async fn task(&self) {
-        let mut kept = Vec::new();
-        while !self.is_over() {
+        let mut kept = Kept::default();
+        while self.takes_one() {
             let began = Instant::now();
-            match self.send() {
-                Some(Some(delivery)) => {
+            let delivery = loop {
+                match self.send() {
+                    Attempt::Sent(delivery) => break delivery,
+                    Attempt::Full => tokio::time::sleep(Duration::from_millis(1)).await,
+                    Attempt::Failed => return self.keep(kept),
+                }
+            };
+            match delivery {
+                Some(delivery) => {
                     let complete = delivery.await.is_complete();
                     self.done(complete, began, &mut kept);
                 }
-                Some(None) => {}
-                None => tokio::time::sleep(Duration::from_millis(1)).await,
+                // The others have their turn.
+                None => tokio::task::yield_now().await,
             }
         }
         self.keep(kept);
+    }
+}
+
+/// Latencies of one caller: all, or every second, fourth… of very many, so that memory has a bound.
+#[derive(Default)]
+struct Kept {
+    nanos: Vec<u32>,
+    /// One is kept of so many, as a power of two.
+    thinned: u32,
+    seen: u64,
+}
+
+impl Kept {
+    fn add(&mut self, took: Duration) {
+        self.seen += 1;
+        if !self.seen.is_multiple_of(1 << self.thinned) {
+            return;
+        }
+        self.nanos
+            .push(u32::try_from(took.as_nanos()).unwrap_or(u32::MAX));
+        if self.nanos.len() == KEPT_MAX {
+            let mut odd = false;
+            self.nanos.retain(|_| {
+                odd = !odd;
+                odd
+            });
+            self.thinned += 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn very_many_latencies_are_thinned_evenly() {
+        let mut kept = Kept::default();
+        let many = KEPT_MAX as u64 * 5;
+        for nanos in 0..many {
+            kept.add(Duration::from_nanos(nanos));
+        }
+        assert!(kept.nanos.len() < KEPT_MAX, "{}", kept.nanos.len());
+        kept.nanos.sort_unstable();
+        for part in [0.1, 0.5, 0.9] {
+            let found = f64::from(kept.nanos[(kept.nanos.len() as f64 * part) as usize]);
+            let wanted = many as f64 * part;
+            assert!(
+                (found / wanted - 1.0).abs() < 0.02,
+                "{part}: {found} of {wanted}"
+            );
+        }
     }
 }

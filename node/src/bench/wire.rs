@@ -7,11 +7,15 @@
 //! | 2 | counting | the answer: messages, CPU µs, resident KiB, 8 bytes each |
 
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use folkmoot::{Cluster, Destination, Member, SendOptions};
+use folkmoot::{Cluster, Destination, Member, SendError, SendOptions, Verdict};
+use folkmoot_core::channel::SendError as ChannelError;
 
-use super::WAITING_MAX;
+/// The bound of every wait for an answer.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Bytes of a question.
+const QUESTION: usize = 16;
 
 /// What a member has counted since its start.
 #[derive(Clone, Copy, Debug, Default)]
@@ -21,27 +25,32 @@ pub(super) struct Report {
     pub(super) resident_kib: u64,
 }
 
-/// Counts what comes, and answers, on a thread that lasts as long as the program.
+/// Counts what comes, on the thread that reads it; answers on a thread that lasts as long as the program.
 pub(super) fn count(cluster: &Cluster) {
-    let mut messages = cluster.messages(WAITING_MAX);
+    let (ask, questions) = mpsc::channel();
+    let mut counted = 0_u64;
+    cluster.channel_listener(move |inbound| {
+        match inbound.message.first() {
+            Some(0) => counted += 1,
+            // Somebody who asks without end would only fill his own member's queue with answers.
+            Some(1) if ask.send((inbound.sender.clone(), counted)).is_err() => {
+                return Verdict::Failed;
+            }
+            _ => {}
+        }
+        Verdict::Processed
+    });
     let cluster = cluster.clone();
     std::thread::spawn(move || {
-        let mut counted = 0_u64;
-        while let Some(message) = messages.recv_blocking() {
-            match message.body.first() {
-                Some(0) => counted += 1,
-                Some(1) => {
-                    let mut answer = vec![2];
-                    for figure in [counted, cpu_micros(), resident_kib()] {
-                        answer.extend_from_slice(&figure.to_be_bytes());
-                    }
-                    let to = [message.sender];
-                    let options = SendOptions::USE_ACK;
-                    if let Err(error) = cluster.send(Destination::Members(&to), options, answer) {
-                        eprintln!("cannot answer: {error}");
-                    }
-                }
-                _ => {}
+        for (sender, counted) in questions {
+            let mut answer = vec![2];
+            for figure in [counted, cpu_micros(), resident_kib()] {
+                answer.extend_from_slice(&figure.to_be_bytes());
+            }
+            let to = [sender];
+            let options = SendOptions::USE_ACK;
+            if let Err(error) = cluster.send(Destination::Members(&to), options, answer) {
+                eprintln!("cannot answer: {error}");
             }
         }
     });
@@ -55,27 +64,24 @@ pub(super) struct Reports {
 impl Reports {
     pub(super) fn new(cluster: &Cluster) -> Self {
         let (sender, answers) = mpsc::channel();
-        let mut messages = cluster.messages(1024);
-        std::thread::spawn(move || {
-            while let Some(message) = messages.recv_blocking() {
-                let figure = |at: usize| {
-                    let bytes = message.body.get(at..)?.first_chunk()?;
-                    Some(u64::from_be_bytes(*bytes))
+        cluster.channel_listener(move |inbound| {
+            let figure = |at: usize| {
+                let bytes = inbound.message.get(at..)?.first_chunk()?;
+                Some(u64::from_be_bytes(*bytes))
+            };
+            if inbound.message.first() == Some(&2)
+                && let (Some(messages), Some(cpu_micros), Some(resident_kib)) =
+                    (figure(1), figure(9), figure(17))
+            {
+                let report = Report {
+                    messages,
+                    cpu_micros,
+                    resident_kib,
                 };
-                if message.body.first() == Some(&2)
-                    && let (Some(messages), Some(cpu_micros), Some(resident_kib)) =
-                        (figure(1), figure(9), figure(17))
-                    && sender
-                        .send(Report {
-                            messages,
-                            cpu_micros,
-                            resident_kib,
-                        })
-                        .is_err()
-                {
-                    return;
-                }
+                // Nobody may be asking any more.
+                let _ = sender.send(report);
             }
+            Verdict::Processed
         });
         Self { answers }
     }
@@ -87,25 +93,31 @@ impl Reports {
         members: &[Member],
         options: SendOptions,
     ) -> Result<Report, String> {
+        let until = Instant::now() + PATIENCE;
+        let mut question = vec![0; QUESTION];
+        question[0] = 1;
+        let question = bytes::Bytes::from(question);
         loop {
-            match cluster.send(Destination::Members(members), options, vec![1; 16]) {
+            match cluster.send(Destination::Members(members), options, question.clone()) {
                 Ok(delivery) => {
                     if let Some(delivery) = delivery {
+                        // A member that did not take the question does not answer either.
                         delivery.wait();
                     }
                     break;
                 }
-                Err(folkmoot::SendError::Channel(
-                    folkmoot_core::channel::SendError::QueueFull(_),
-                )) => std::thread::sleep(Duration::from_micros(100)),
+                Err(SendError::Channel(ChannelError::QueueFull(_))) if Instant::now() < until => {
+                    std::thread::sleep(Duration::from_micros(100));
+                }
                 Err(error) => return Err(error.to_string()),
             }
         }
         let mut all = Report::default();
         for _ in members {
+            let left = until.saturating_duration_since(Instant::now());
             let report = self
                 .answers
-                .recv_timeout(Duration::from_secs(30))
+                .recv_timeout(left)
                 .map_err(|_| "a member does not answer; is it `folkmoot bench --serve`?")?;
             all.messages += report.messages;
             all.cpu_micros += report.cpu_micros;
@@ -129,7 +141,7 @@ pub(super) fn cpu_micros() -> u64 {
     ticks * 10_000
 }
 
-/// Resident memory of this process.
+/// Resident memory of this process; 0 where the system does not say.
 pub(super) fn resident_kib() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
