@@ -3,6 +3,7 @@
 //! [`compare`] starts the processes and judges them; [`peer`] and [`node`] are our own side, the counterparts of
 //! `java/TribesPeer.java` and `java/TomcatNode.java`, which speak the same lines on standard input and output.
 
+pub mod allocations;
 pub mod compare;
 pub mod drivers;
 pub mod instructions;

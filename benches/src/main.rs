@@ -6,12 +6,17 @@ use folkmoot_benches::{
     Result, compare, drivers, instructions, node, peer, peers, raw, redis, soak, web,
 };
 
+#[global_allocator]
+static ALLOCATOR: folkmoot_benches::allocations::Counted = folkmoot_benches::allocations::Counted;
+
 const USAGE: &str = "\
-usage: folkmoot-benches peers [--quick] [--rounds N] [--only NAME]... [--html FILE] [--json FILE]
+usage: folkmoot-benches peers [--quick] [--rounds N] [--only NAME]... [--list] [--html FILE] [--json FILE] [--readme]
        folkmoot-benches drivers [--quick] [--rounds N] [--only NAME]...
        folkmoot-benches instructions [--update]
        folkmoot-benches first [messages|sessions] [--rounds N]
-  peers    all workloads against Tribes, Tomcat, Redis, zenoh, iperf3 and raw sockets; a table and a page with plots
+  peers    all workloads against Tribes, Tomcat, Redis, zenoh, iperf3 and raw sockets; a table with every target and a page
+           with plots. --only chooses rows by a part of their names (--list says them), --readme puts the tables into
+           benches/README.md
   drivers  mio against io_uring: messages of every size, and state transfer
   instructions
            instructions of the hot paths, counted by callgrind, against the committed counts; fails if one has more

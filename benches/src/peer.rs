@@ -18,13 +18,13 @@ use folkmoot_uring::Driver;
 
 use crate::latency::Latencies;
 use crate::tally::{LABEL, Tally, label};
-use crate::{Result, local};
+use crate::{Result, allocations, local};
 
 /// The bound of every wait; longer than any round.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Bytes that may wait for a member here: few enough to stay in the processor's cache, as a sender that waits for room wants it.
-const QUEUE_BYTES: usize = 4 << 20;
+pub const QUEUE_BYTES: usize = 4 << 20;
 
 /// Ticks messages off and reports when all are there.
 #[derive(Debug, Default)]
@@ -50,6 +50,8 @@ struct Waiting {
     by_id: Mutex<HashMap<UniqueId, Arc<Waiter>>>,
     /// Those whose outcome is known, to be woken when the engine is free again.
     settled: Mutex<Vec<Arc<Waiter>>>,
+    /// Those that are being woken.
+    telling: Mutex<Vec<Arc<Waiter>>>,
     any_settled: AtomicBool,
 }
 
@@ -70,6 +72,12 @@ impl Waiter {
             settled: AtomicBool::new(false),
             faulty: AtomicBool::new(false),
         })
+    }
+
+    /// Before the next message.
+    fn reset(&self) {
+        self.settled.store(false, Ordering::Relaxed);
+        self.faulty.store(false, Ordering::Relaxed);
     }
 
     fn settle(&self) {
@@ -127,7 +135,10 @@ impl Waiting {
     /// The engine is free: wakes those who waited.
     fn after(&self) {
         if self.any_settled.swap(false, Ordering::Acquire) {
-            for waiter in lock(&self.settled).drain(..) {
+            let mut telling = lock(&self.telling);
+            // Woken without the lock that the next turn needs.
+            std::mem::swap(&mut *lock(&self.settled), &mut *telling);
+            for waiter in telling.drain(..) {
                 waiter.settle();
             }
         }
@@ -162,6 +173,7 @@ fn start(
 /// # Errors
 /// No such port, or no member.
 pub fn run(words: &[&str]) -> Result<()> {
+    allocations::count();
     let mut tuning = Tuning::default();
     let mut queue = QUEUE_BYTES;
     let mut ports = Vec::new();
@@ -216,6 +228,7 @@ pub fn run(words: &[&str]) -> Result<()> {
                     lock(&round.latencies).report(),
                 );
             }
+            ["allocations"] => println!("ALLOCATIONS {}", allocations::so_far()),
             ["stats"] => eprintln!(
                 "{:?}\n{:?}",
                 handle.driver_stats(),
@@ -277,13 +290,14 @@ impl Round {
     fn send(&self, caller: u32) {
         let mut message = vec![0; self.size.max(LABEL)];
         let acknowledged = self.acknowledged();
+        let waiter = Waiter::new(Some(std::thread::current()));
         let mut latencies = Latencies::default();
         for number in 0..self.each {
             label(&mut message, caller, number);
             let arrived = match acknowledged {
                 true => {
                     let began = std::time::Instant::now();
-                    let arrived = self.send_and_wait(&message);
+                    let arrived = self.send_and_wait(&message, &waiter);
                     latencies.add(nanos(began.elapsed()));
                     arrived
                 }
@@ -298,11 +312,12 @@ impl Round {
 
     async fn send_from_task(&self, caller: u32) {
         let mut message = vec![0; self.size.max(LABEL)];
+        let waiter = Waiter::new(None);
         let mut latencies = Latencies::default();
         for number in 0..self.each {
             label(&mut message, caller, number);
             let began = std::time::Instant::now();
-            let waiter = Waiter::new(None);
+            waiter.reset();
             let sent = self.post(&message, Some(&waiter)).is_ok();
             if sent {
                 std::future::poll_fn(|context| waiter.poll(context)).await;
@@ -348,9 +363,9 @@ impl Round {
     }
 
     /// Sends a message and waits for its ACK.
-    fn send_and_wait(&self, message: &[u8]) -> bool {
-        let waiter = Waiter::new(Some(std::thread::current()));
-        if self.post(message, Some(&waiter)).is_err() {
+    fn send_and_wait(&self, message: &[u8], waiter: &Arc<Waiter>) -> bool {
+        waiter.reset();
+        if self.post(message, Some(waiter)).is_err() {
             return false;
         }
         self.handle

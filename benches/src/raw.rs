@@ -1,11 +1,16 @@
 //! What the sockets alone allow: blocking loops over one loopback connection, told what to do as `peer` is.
 //!
 //! With ACK (options 2 and 6) every caller's message has its 21 bytes of answer, and as many messages as there are callers
-//! are under way; each write carries what may be sent at that moment. Without, whole frames are joined into
+//! are under way; each write carries what may be sent at that moment, all on one thread (`send`), or every caller is a thread that
+//! writes its message and sleeps until the reading thread wakes it (`threads`). Without ACK, whole frames are joined into
 //! writes of `JOIN` bytes, larger ones written one by one.
 
+use std::collections::VecDeque;
 use std::io::{BufRead as _, Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::Thread;
 use std::time::Instant;
 
 use folkmoot_core::wire::ACK_FRAME;
@@ -74,6 +79,7 @@ fn send(port: u16) -> Result<()> {
     println!("READY");
     for line in std::io::stdin().lock().lines() {
         let line = line?;
+        let threads = line.starts_with("threads");
         let words: Vec<u64> = line
             .split_whitespace()
             .skip(1)
@@ -84,7 +90,9 @@ fn send(port: u16) -> Result<()> {
         };
         let frame = size as usize + OVERHEAD;
         let mut latencies = Latencies::default();
-        if options & 2 != 0 {
+        if threads {
+            latencies = sleeping(&stream, callers, each, frame)?;
+        } else if options & 2 != 0 {
             pipelined(&mut stream, callers, each, frame, &mut latencies)?;
         } else {
             let at_once = (JOIN / frame).max(1) as u64;
@@ -133,4 +141,64 @@ fn pipelined(
         }
     }
     Ok(())
+}
+
+/// A thread for each caller: it writes its message, and sleeps until this thread has read the answer.
+fn sleeping(stream: &TcpStream, callers: u64, each: u64, frame: usize) -> Result<Latencies> {
+    // Who waits for an answer, in the order of the messages.
+    let order = Mutex::new(VecDeque::<(Arc<AtomicBool>, Thread)>::new());
+    let lock = || order.lock().unwrap_or_else(PoisonError::into_inner);
+    let writing = Mutex::new(());
+    let total = callers * each;
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..callers)
+            .map(|_| {
+                scope.spawn(|| -> Result<Latencies> {
+                    let message = vec![7; frame];
+                    let answered = Arc::new(AtomicBool::new(false));
+                    let mut latencies = Latencies::default();
+                    for _ in 0..each {
+                        let began = Instant::now();
+                        answered.store(false, Ordering::Relaxed);
+                        {
+                            // The order of the writes is that of the answers.
+                            let _one = writing.lock().unwrap_or_else(PoisonError::into_inner);
+                            lock().push_back((Arc::clone(&answered), std::thread::current()));
+                            let mut stream: &TcpStream = stream;
+                            stream.write_all(&message)?;
+                        }
+                        while !answered.load(Ordering::Acquire) {
+                            std::thread::park();
+                        }
+                        latencies.add(u64::try_from(began.elapsed().as_nanos())?);
+                    }
+                    Ok(latencies)
+                })
+            })
+            .collect();
+        let mut stream: &TcpStream = stream;
+        let mut answers = vec![0; 64 * 1024];
+        let (mut answered, mut part) = (0, 0);
+        let mut woken = Vec::new();
+        while answered < total {
+            let len = stream.read(&mut answers)?;
+            if len == 0 {
+                return Err("the receiver has gone".into());
+            }
+            part += len;
+            let whole = part / ACK_FRAME.len();
+            part %= ACK_FRAME.len();
+            answered += whole as u64;
+            woken.extend(lock().drain(..whole));
+            for (answered, thread) in woken.drain(..) {
+                answered.store(true, Ordering::Release);
+                thread.unpark();
+            }
+        }
+        let mut all = Latencies::default();
+        for thread in threads {
+            all.merge(&thread.join().map_err(|_| "a caller panicked")??);
+        }
+        Ok(all)
+    })
 }

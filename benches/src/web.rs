@@ -112,7 +112,7 @@ fn deltas(manager: &DeltaManager, id: &SessionId, count: u64, size: usize) -> Re
     Ok(())
 }
 
-/// Answers `/shop/put` on a runtime of its own: two threads, as there are two processors in the comparison.
+/// Answers `/shop/put`, and `/shop/bare` without the session layer, on a runtime of its own: two threads, as there are two processors in the comparison.
 fn serve(manager: &DeltaManager, http: u16, size: usize) -> Result<()> {
     let number = &*Box::leak(Box::new(AtomicU64::new(0)));
     let put = move |session: Session| async move {
@@ -123,7 +123,8 @@ fn serve(manager: &DeltaManager, http: u16, size: usize) -> Result<()> {
     };
     let app = Router::new()
         .route("/shop/put", get(put))
-        .layer(SessionLayer::new(manager));
+        .layer(SessionLayer::new(manager))
+        .route("/shop/bare", get(|| async { "ok" }));
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()

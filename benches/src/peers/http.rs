@@ -8,12 +8,16 @@ use super::sessions::node;
 use super::side::{Figures, Tools};
 use crate::Result;
 use crate::compare::{PATIENCE, free_ports, median};
-use crate::process::Process;
+use crate::latency::PER_MILLE;
+use crate::process::{Process, children_cpu_nanos};
 
 /// Connections of wrk.
 const CONNECTIONS: usize = 16;
+/// Requests a second that keep the one thread of wrk busy with our script and nobody else at work.
+const WRK_MOST: f64 = 85_000.0;
 
-/// Each connection has a session of its own: the first answer's cookies are kept in turn.
+/// Each connection has a session of its own: the first answers' cookies are kept and sent in turn. At the end
+/// the latencies at the shares that the others report as well.
 const SCRIPT: &str = r#"
 local cookies, asked, at = {}, 0, 0
 request = function()
@@ -32,11 +36,39 @@ response = function(status, headers)
     if #cookies == 16 then response = nil end
   end
 end
+done = function(summary, latency)
+  io.write("LATENCIES")
+  for _, p in ipairs({0.1, 1, 10, 25, 50, 75, 90, 99, 99.9}) do
+    io.write(" ", latency:percentile(p))
+  end
+  io.write(" ", latency.max, "\n")
+end
 "#;
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Path {
+    /// A change of a session.
+    Put,
+    /// Nothing: the same server without sessions, for what wrk and the server themselves allow.
+    Bare,
+}
+
+/// The rows of HTTP: their names and send options.
+pub const ROWS: [(&str, u32); 2] = [("HTTP, options 6", 6), ("HTTP, options 8", 8)];
+const CPU: &str = "CPU of both nodes ≤ 1/4 of Tomcat's";
+const RATE: &str = "requests/s ≥ 3 × Tomcat";
+const WRK: &str = "as many as wrk can ask for (its thread ≥ 95 % busy, or 85,000/s)";
 
 struct Pair {
     nodes: [Process; 2],
     http: u16,
+}
+
+/// What one round has shown, and how busy wrk was.
+struct Round {
+    figures: Figures,
+    wrk: f64,
 }
 
 impl Pair {
@@ -58,43 +90,54 @@ impl Pair {
         Ok(Self { nodes, http })
     }
 
-    fn round(&self, tools: &Tools, seconds: u64) -> Result<Figures> {
+    fn round(&self, tools: &Tools, path: Path, seconds: u64) -> Result<Round> {
         let script = tools.scratch.join("put.lua");
         std::fs::write(&script, SCRIPT)?;
         let cpu = |nodes: &[Process]| -> Result<u64> { nodes.iter().map(Process::cpu_nanos).sum() };
         let before = cpu(&self.nodes)?;
-        let output = Command::new("wrk")
-            .args([
-                "-t1",
-                &format!("-c{CONNECTIONS}"),
-                &format!("-d{seconds}"),
-                "--latency",
-                "-s",
-            ])
-            .arg(&script)
-            .arg(format!("http://127.0.0.1:{}/shop/put", self.http))
+        let of_wrk = children_cpu_nanos();
+        let mut command = Command::new("wrk");
+        command.args(["-t1", &format!("-c{CONNECTIONS}"), &format!("-d{seconds}")]);
+        let path = match path {
+            Path::Put => {
+                command.arg("-s").arg(&script);
+                "put"
+            }
+            Path::Bare => "bare",
+        };
+        let output = command
+            .arg(format!("http://127.0.0.1:{}/shop/{path}", self.http))
             .output()?;
+        let of_wrk = children_cpu_nanos() - of_wrk;
         let used = cpu(&self.nodes)? - before;
         let said = String::from_utf8_lossy(&output.stdout);
         if said.contains("Non-2xx") || said.contains("Socket errors") {
             return Err(format!("wrk: {said}").into());
         }
-        let word = |line: &str, at: usize| -> Option<f64> {
-            let line = said.lines().find(|l| l.trim_start().starts_with(line))?;
-            line.split_whitespace().nth(at)?.parse().ok()
+        let line = |what: &str| said.lines().find(|line| line.contains(what));
+        let word = |what: &str, at: usize| line(what)?.split_whitespace().nth(at);
+        let figure = |what: &str, at: usize| -> Result<f64> {
+            let word = word(what, at).ok_or_else(|| format!("wrk did not say `{what}`: {said}"))?;
+            Ok(word.parse()?)
         };
-        let rate = word("Requests/sec:", 1).ok_or("wrk gave no rate")?;
-        let total = said
-            .lines()
-            .find(|line| line.contains("requests in"))
-            .and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok())
-            .ok_or("wrk gave no count")?;
-        Ok(Figures {
-            rate,
-            cpu: used as f64 / 1e3 / total,
-            sender_mib: self.nodes[0].memory()?.peak_mib,
-            receiver_mib: self.nodes[1].memory()?.peak_mib,
-            ..Figures::default()
+        let latencies = match line("LATENCIES") {
+            Some(line) => line
+                .split_whitespace()
+                .skip(1)
+                .map(str::parse)
+                .collect::<std::result::Result<_, _>>()?,
+            None => Vec::new(),
+        };
+        Ok(Round {
+            figures: Figures {
+                rate: figure("Requests/sec:", 1)?,
+                cpu: used as f64 / 1e3 / figure("requests in", 0)?,
+                latencies,
+                sender_mib: self.nodes[0].memory()?.peak_mib,
+                receiver_mib: self.nodes[1].memory()?.peak_mib,
+                ..Figures::default()
+            },
+            wrk: of_wrk as f64 / 1e9 / seconds as f64,
         })
     }
 }
@@ -104,60 +147,79 @@ impl Pair {
 /// # Errors
 /// A server failed, or answered otherwise than with 200.
 pub fn requests(options: &Options, tools: &Tools, report: &mut Report) -> Result<()> {
-    if !tools.wrk {
-        return Ok(());
-    }
-    for (name, send_options) in [("HTTP, options 6", 6), ("HTTP, options 8", 8)] {
+    for (name, send_options) in ROWS {
         if !options.wants(name) {
             continue;
         }
-        let seconds = if options.quick { 1 } else { 3 };
-        let pairs = [
-            Pair::start(tools, false, send_options)?,
-            Pair::start(tools, true, send_options)?,
-        ];
-        let mut rounds = [Vec::new(), Vec::new()];
-        let warm_up = 1;
-        for round in 0..warm_up + options.rounds.min(if options.quick { 1 } else { 5 }) {
-            for (side, pair) in pairs.iter().enumerate() {
-                let figures = pair.round(tools, seconds)?;
-                if round >= warm_up {
-                    rounds[side].push(figures);
+        let mut line = Line::new(name);
+        line.unit = "request";
+        match tools.wrk {
+            true => measure(options, tools, send_options, &mut line)?,
+            false => {
+                for target in [CPU, if send_options == 6 { RATE } else { WRK }] {
+                    line.not_measured(target, "wrk is not there");
                 }
             }
         }
-        let mut line = Line::new(name);
-        line.unit = "request";
-        for (side, rounds) in ["Tomcat", "Folkmoot and axum"].iter().zip(&rounds) {
-            let figures = Figures {
-                rate: median(rounds, |f| f.rate),
-                cpu: median(rounds, |f| f.cpu),
-                sender_mib: median(rounds, |f| f.sender_mib),
-                receiver_mib: median(rounds, |f| f.receiver_mib),
-                ..Figures::default()
-            };
-            line.figures.push(((*side).to_owned(), figures));
-        }
-        if let [(_, tomcat), (_, ours)] = &line.figures[..] {
-            let (cpu, rate) = (ours.cpu / tomcat.cpu, ours.rate / tomcat.rate);
-            line.judge(
-                "CPU of both nodes ≤ 1/4 of Tomcat's".into(),
-                format!("1/{:.1}", 1.0 / cpu),
-                cpu <= 0.25,
-            );
-            if send_options == 6 {
-                line.judge(
-                    "requests/s ≥ 3 × Tomcat".into(),
-                    format!("{rate:.2} ×"),
-                    rate >= 3.0,
-                );
-            }
-        }
         report.add(line);
-        for pair in pairs {
-            for node in pair.nodes {
-                node.finish()?;
+    }
+    Ok(())
+}
+
+fn measure(options: &Options, tools: &Tools, send_options: u32, line: &mut Line) -> Result<()> {
+    let seconds = if options.quick { 1 } else { 3 };
+    let pairs = [
+        Pair::start(tools, false, send_options)?,
+        Pair::start(tools, true, send_options)?,
+    ];
+    let sides = [
+        ("Tomcat", 0, Path::Put),
+        ("Folkmoot and axum", 1, Path::Put),
+        ("axum without sessions", 1, Path::Bare),
+    ];
+    let mut rounds: [Vec<Round>; 3] = [const { Vec::new() }; 3];
+    let warm_up = if options.quick { 1 } else { 2 };
+    for round in 0..warm_up + options.rounds.min(if options.quick { 2 } else { 5 }) {
+        for (side, (_, pair, path)) in sides.into_iter().enumerate() {
+            let measured = pairs[pair].round(tools, path, seconds)?;
+            if round >= warm_up {
+                rounds[side].push(measured);
             }
+        }
+    }
+    for ((name, ..), rounds) in sides.into_iter().zip(&rounds) {
+        let whole = rounds
+            .iter()
+            .all(|r| r.figures.latencies.len() == PER_MILLE.len());
+        let figures = Figures {
+            rate: median(rounds, |r| r.figures.rate),
+            cpu: median(rounds, |r| r.figures.cpu),
+            latencies: (0..PER_MILLE.len())
+                .filter(|_| whole)
+                .map(|at| median(rounds, |r| r.figures.latencies[at]))
+                .collect(),
+            sender_mib: median(rounds, |r| r.figures.sender_mib),
+            receiver_mib: median(rounds, |r| r.figures.receiver_mib),
+            ..Figures::default()
+        };
+        line.figures.push((name.to_owned(), figures));
+    }
+    let busy = median(&rounds[1], |r| r.wrk);
+    if let [(_, tomcat), (_, ours), ..] = &line.figures[..] {
+        let (cpu, rate, ours) = (ours.cpu / tomcat.cpu, ours.rate / tomcat.rate, ours.rate);
+        line.judge(CPU.into(), format!("1/{:.1}", 1.0 / cpu), cpu <= 0.25);
+        match send_options {
+            6 => line.judge(RATE.into(), format!("{rate:.2} ×"), rate >= 3.0),
+            _ => line.judge(
+                WRK.into(),
+                format!("{:.0} % busy, {ours:.0}/s", busy * 100.0),
+                busy >= 0.95 || ours >= WRK_MOST,
+            ),
+        }
+    }
+    for pair in pairs {
+        for node in pair.nodes {
+            node.finish()?;
         }
     }
     Ok(())

@@ -1,6 +1,7 @@
 //! The side-by-side run: every peer there is, the same workloads, round by round in turn.
 
 pub mod http;
+pub mod page;
 pub mod report;
 pub mod rows;
 pub mod sessions;
@@ -16,6 +17,7 @@ use crate::Result;
 use crate::compare::median;
 use crate::java::Java;
 use crate::latency::PER_MILLE;
+use crate::peer;
 use report::{Line, Report};
 use rows::{ROWS, Row, Side, Target};
 use side::{Figures, Running, Tools};
@@ -33,6 +35,10 @@ pub struct Options {
     pub html: PathBuf,
     /// Where the figures go as JSON.
     pub json: Option<PathBuf>,
+    /// Whether the tables replace those in benches/README.md.
+    pub readme: bool,
+    /// Only say which rows there are.
+    pub list: bool,
 }
 
 impl Options {
@@ -47,19 +53,23 @@ impl Options {
             only: Vec::new(),
             html: PathBuf::from("peers.html"),
             json: None,
+            readme: false,
+            list: false,
         };
         let mut words = words.iter();
         while let Some(word) = words.next() {
             let mut value = || words.next().ok_or_else(|| format!("{word} wants a value"));
             match *word {
                 "--quick" => options.quick = true,
+                "--readme" => options.readme = true,
+                "--list" => options.list = true,
                 "--rounds" => options.rounds = value()?.parse()?,
                 "--only" => options.only.push((*value()?).to_owned()),
                 "--html" => options.html = PathBuf::from(value()?),
                 "--json" => options.json = Some(PathBuf::from(value()?)),
                 other => {
                     return Err(format!(
-                        "`{other}` is none of --quick, --rounds N, --only NAME, --html FILE, --json FILE"
+                        "`{other}` is none of --quick, --rounds N, --only NAME, --list, --html FILE, --json FILE, --readme"
                     )
                     .into());
                 }
@@ -86,11 +96,37 @@ impl Options {
     }
 }
 
+/// The names of all rows.
+fn names() -> Vec<&'static str> {
+    let messages = ROWS.iter().map(|row| row.name);
+    let sessions = sessions::DELTAS.iter().map(|(name, ..)| *name);
+    let transfers = sessions::TRANSFERS.iter().map(|(name, _)| *name);
+    let http = http::ROWS.iter().map(|(name, _)| *name);
+    messages
+        .chain(sessions)
+        .chain(transfers)
+        .chain(http)
+        .collect()
+}
+
 /// Measures and writes the reports.
 ///
 /// # Errors
 /// What is missing or went wrong; a lost or doubled message is an error.
 pub fn run(options: &Options) -> Result<()> {
+    let names = names();
+    if options.list {
+        println!("{}", names.join("\n"));
+        return Ok(());
+    }
+    if let Some(only) = options
+        .only
+        .iter()
+        .find(|only| !names.iter().any(|name| name.contains(only.as_str())))
+    {
+        let names = names.join("\n  ");
+        return Err(format!("no row is called `{only}`; there are\n  {names}").into());
+    }
     let scratch = std::env::temp_dir().join(format!("folkmoot-peers-{}", std::process::id()));
     std::fs::create_dir_all(&scratch)?;
     let done = measure(options, &scratch);
@@ -102,14 +138,22 @@ pub fn run(options: &Options) -> Result<()> {
 }
 
 fn measure(options: &Options, scratch: &std::path::Path) -> Result<()> {
-    let tools = prepare(scratch)?;
+    let tools = prepare(options, scratch)?;
     let began = Instant::now();
     let processors = std::thread::available_parallelism().map_or(0, usize::from);
+    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let mut report = Report::new(format!(
-        "{}; {processors} processors, load {} at the beginning; medians of {} rounds, in turn",
+        "{}; Linux {}; {processors} processors; medians of {} rounds of {} ms, in turn{}; load average {} at the beginning",
         tools.java()?.versions()?,
+        kernel.trim(),
+        options.rounds,
+        options.round().as_millis(),
+        if options.quick {
+            " (--quick: too short for the virtual machines to warm up)"
+        } else {
+            ""
+        },
         load(),
-        options.rounds
     ));
     let mut sides = BTreeMap::new();
     let mut idle = Vec::new();
@@ -136,8 +180,8 @@ fn measure(options: &Options, scratch: &std::path::Path) -> Result<()> {
     sessions::deltas(options, &tools, &mut report)?;
     sessions::transfers(options, &tools, &mut report)?;
     http::requests(options, &tools, &mut report)?;
-    report.took = began.elapsed();
-    report.write(&options.html, options.json.as_deref())?;
+    report.close(began.elapsed(), &load());
+    report.write(&options.html, options.json.as_deref(), options.readme)?;
     Ok(())
 }
 
@@ -148,16 +192,21 @@ fn load() -> String {
 }
 
 /// Finds and builds what the comparison needs; says in a line each what is left out.
-fn prepare(scratch: &std::path::Path) -> Result<Tools> {
+fn prepare(options: &Options, scratch: &std::path::Path) -> Result<Tools> {
     let java = Java::prepare(scratch)?;
+    let with_zenoh = |row: &&Row| options.wants(row.name) && row.sides.contains(&Side::Zenoh);
+    if let Err(reason) = folkmoot_uring::support() {
+        eprintln!("left out: io_uring ({reason})");
+    }
     Ok(Tools {
         java: Some(java),
-        zenoh: match build_zenoh() {
-            Ok(program) => Some(program),
-            Err(error) => {
+        zenoh: match ROWS.iter().find(with_zenoh).map(|_| build_zenoh()) {
+            Some(Ok(program)) => Some(program),
+            Some(Err(error)) => {
                 eprintln!("left out: zenoh ({error})");
                 None
             }
+            None => None,
         },
         redis: runs("redis-server", "--version", "redis-server"),
         iperf: runs("iperf3", "--version", "iperf3"),
@@ -190,12 +239,16 @@ fn build_zenoh() -> Result<PathBuf> {
         .ok_or("this program lies in no target directory")?
         .join("zenoh");
     let program = target.join("release/folkmoot-zenoh-peer");
-    let written = |path: &std::path::Path| std::fs::metadata(path).and_then(|m| m.modified());
-    match (written(&program), written(&manifest)) {
-        (Ok(built), Ok(changed)) if built > changed => return Ok(program),
-        (Err(_), _) => eprintln!("building zenoh, once; this takes some minutes"),
-        _ => {}
+    // What it was built from: cargo itself goes by the files' times, which every checkout changes.
+    let stamp = target.join("built-from");
+    let mut sources = Vec::new();
+    for file in ["zenoh/Cargo.toml", "zenoh/Cargo.lock", "zenoh/src/main.rs"] {
+        sources.extend(std::fs::read(manifest.with_file_name("..").join(file))?);
     }
+    if program.exists() && std::fs::read(&stamp).is_ok_and(|built| built == sources) {
+        return Ok(program);
+    }
+    eprintln!("building zenoh, once; this takes some minutes");
     let output = Command::new("cargo")
         .args(["build", "--release", "--quiet", "--manifest-path"])
         .arg(&manifest)
@@ -203,7 +256,10 @@ fn build_zenoh() -> Result<PathBuf> {
         .arg(&target)
         .output()?;
     match output.status.success() {
-        true => Ok(program),
+        true => {
+            std::fs::write(&stamp, sources)?;
+            Ok(program)
+        }
         false => {
             let said = String::from_utf8_lossy(&output.stderr);
             let last = said
@@ -263,90 +319,128 @@ pub(crate) fn one_row(
         full: median(rounds, |f| f.full),
         sender_mib: rounds.iter().map(|f| f.sender_mib).fold(0.0, f64::max),
         receiver_mib: rounds.iter().map(|f| f.receiver_mib).fold(0.0, f64::max),
+        allocations: rounds
+            .iter()
+            .all(|f| f.allocations.is_some())
+            .then(|| median(rounds, |f| f.allocations.unwrap_or(f64::NAN))),
     });
     Ok(chosen.iter().copied().zip(medians).collect())
 }
 
 /// Compares the figures of a row with its targets.
 fn judge(row: &Row, figures: &[(Side, Figures)], earlier: &Report) -> Line {
-    let of = |side: Side| figures.iter().find(|(s, _)| *s == side).map(|(_, f)| f);
-    let middle = |f: &Figures| f.latencies.get(4).copied();
     let mut line = Line::new(row.name);
     line.figures = figures
         .iter()
         .map(|(side, figures)| (side.name().to_owned(), figures.clone()))
         .collect();
     for target in row.targets {
-        match *target {
-            Target::Rate {
-                of: who,
-                against,
-                times,
-            } => {
-                if let (Some(ours), Some(theirs)) = (of(who), of(against)) {
-                    let ratio = ours.rate / theirs.rate;
-                    let spin = if who == Side::Spin {
-                        " with the spin"
-                    } else {
-                        ""
-                    };
-                    line.judge(
-                        format!("rate{spin} ≥ {times} × {}", against.name()),
-                        format!("{ratio:.2} ×"),
-                        ratio >= times,
-                    );
-                }
-            }
-            Target::Cpu(most) => {
-                if let Some(ours) = of(Side::Ours) {
-                    let figure = format!("{:.2}", ours.cpu);
-                    line.judge(format!("≤ {most} CPU µs"), figure, ours.cpu <= most);
-                }
-            }
-            Target::Median(side, most) => {
-                if let Some(p50) = of(side).and_then(middle) {
-                    let name = format!("p50 ≤ {most} µs ({})", side.name());
-                    line.judge(name, format!("{p50:.1} µs"), p50 <= most);
-                }
-            }
-            Target::MedianOfRaw(times) => {
-                if let (Some(ours), Some(raw)) = (
-                    of(Side::Ours).and_then(middle),
-                    of(Side::Raw).and_then(middle),
-                ) {
-                    let ratio = ours / raw;
-                    line.judge(
-                        format!("p50 ≤ {times} × raw"),
-                        format!("{ratio:.2} ×"),
-                        ratio <= times,
-                    );
-                }
-            }
-            Target::Order => {
-                if let Some(ours) = of(Side::Ours) {
-                    let figure = format!("{} overtaken", ours.overtaken);
-                    line.judge("order kept".to_owned(), figure, ours.overtaken == 0.0);
-                }
-            }
-            Target::ReceiverMemory(most) => {
-                if let Some(ours) = of(Side::Ours) {
-                    let figure = format!("{:.1} MiB", ours.receiver_mib);
-                    let name = format!("receiver's peak ≤ {most} MiB");
-                    line.judge(name, figure, ours.receiver_mib <= most);
-                }
-            }
-            Target::CpuOfOne(times) => {
-                let one = earlier.figures("sync 512 B, one member", Side::Ours.name());
-                if let (Some(ours), Some(one)) = (of(Side::Ours), one) {
-                    let ratio = ours.cpu / one.cpu;
-                    line.judge(
-                        format!("CPU ≤ {times} × one member's"),
-                        format!("{ratio:.2} ×"),
-                        ratio <= times,
-                    );
-                }
-            }
+        let (name, needed) = describe(*target);
+        let missing = needed
+            .iter()
+            .find(|side| !figures.iter().any(|(s, _)| s == *side));
+        if let Some(side) = missing {
+            line.not_measured(name, format!("{} is not there", side.name()));
+            continue;
+        }
+        match reached(*target, figures, earlier) {
+            Some((figure, reached)) => line.judge(name, figure, reached),
+            None => line.not_measured(name, "no figure to compare with"),
         }
     }
     line
+}
+
+/// A target in words, and the sides whose figures it compares.
+fn describe(target: Target) -> (String, Vec<Side>) {
+    match target {
+        Target::Rate { of, against, times } => {
+            let who = match of {
+                Side::Ours => String::new(),
+                of => format!(" ({})", of.name()),
+            };
+            let name = format!("rate ≥ {times} × {}{who}", against.name());
+            (name, vec![of, against])
+        }
+        Target::Cpu(most) => (format!("≤ {most} CPU µs"), vec![Side::Ours]),
+        Target::Median(side, most) => (format!("p50 ≤ {most} µs ({})", side.name()), vec![side]),
+        Target::MedianOfRaw(times) => {
+            let name = format!("p50 ≤ {times} × raw sockets");
+            (name, vec![Side::Ours, Side::Raw])
+        }
+        Target::Order => ("order kept".to_owned(), vec![Side::Ours]),
+        Target::ReceiverMemory(most) => (format!("receiver's peak ≤ {most} MiB"), vec![Side::Ours]),
+        Target::SenderMemory(most) => {
+            let queue = peer::QUEUE_BYTES >> 20;
+            let name = format!("sender's peak ≤ {most} MiB + the queue's {queue}");
+            (name, vec![Side::Ours])
+        }
+        Target::Allocations(_) => ("no allocations a message".to_owned(), vec![Side::Ours]),
+        Target::Uring(times) => {
+            let name = format!("CPU of io_uring ≤ {times} × mio");
+            (name, vec![Side::Ours, Side::Uring])
+        }
+        Target::CpuOfOne(times) => (format!("CPU ≤ {times} × one member's"), vec![Side::Ours]),
+    }
+}
+
+/// What was reached, and whether that is enough; nothing if somebody has not the figure.
+fn reached(
+    target: Target,
+    figures: &[(Side, Figures)],
+    earlier: &Report,
+) -> Option<(String, bool)> {
+    let of = |side: Side| figures.iter().find(|(s, _)| *s == side).map(|(_, f)| f);
+    let middle = |side: Side| of(side)?.latencies.get(4).copied();
+    let times = |ratio: f64| format!("{ratio:.2} ×");
+    Some(match target {
+        Target::Rate {
+            of: who,
+            against,
+            times: least,
+        } => {
+            let ratio = of(who)?.rate / of(against)?.rate;
+            (times(ratio), ratio >= least)
+        }
+        Target::Cpu(most) => {
+            let cpu = of(Side::Ours)?.cpu;
+            // What the sockets alone took in the same minutes: on a busy machine everything costs more.
+            let raw = of(Side::Raw).map_or(String::new(), |raw| format!(" (raw {:.2})", raw.cpu));
+            (format!("{cpu:.2}{raw}"), cpu <= most)
+        }
+        Target::Median(side, most) => {
+            let p50 = middle(side)?;
+            (format!("{p50:.1} µs"), p50 <= most)
+        }
+        Target::MedianOfRaw(most) => {
+            let ratio = middle(Side::Ours)? / middle(Side::Raw)?;
+            (times(ratio), ratio <= most)
+        }
+        Target::Order => {
+            let overtaken = of(Side::Ours)?.overtaken;
+            (format!("{overtaken} overtaken"), overtaken == 0.0)
+        }
+        Target::ReceiverMemory(most) => {
+            let mib = of(Side::Ours)?.receiver_mib;
+            (format!("{mib:.1} MiB"), mib <= most)
+        }
+        Target::SenderMemory(most) => {
+            let mib = of(Side::Ours)?.sender_mib;
+            let queue = (peer::QUEUE_BYTES >> 20) as f64;
+            (format!("{mib:.1} MiB"), mib <= most + queue)
+        }
+        Target::Allocations(most) => {
+            let each = of(Side::Ours)?.allocations?;
+            (format!("{each:.4}"), each <= most)
+        }
+        Target::Uring(most) => {
+            let ratio = of(Side::Uring)?.cpu / of(Side::Ours)?.cpu;
+            (times(ratio), ratio <= most)
+        }
+        Target::CpuOfOne(most) => {
+            let one = earlier.figures("sync 512 B, one member", Side::Ours.name())?;
+            let ratio = of(Side::Ours)?.cpu / one.cpu;
+            (times(ratio), ratio <= most)
+        }
+    })
 }

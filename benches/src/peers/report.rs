@@ -1,4 +1,4 @@
-//! The table on standard output, the same as JSON, and one HTML file with plots that needs nothing else.
+//! What was measured, as a table on standard output, as JSON, and for benches/README.md.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -6,10 +6,36 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::page;
 use super::rows::Side;
 use super::side::Figures;
 use crate::Result;
 use crate::latency::PER_MILLE;
+
+/// Between these lines of benches/README.md stands what the last run with `--readme` has measured.
+const MARKS: [&str; 2] = ["<!-- peers: begin -->", "<!-- peers: end -->"];
+
+/// What became of a target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Reached.
+    Reached,
+    /// Not reached.
+    Missed,
+    /// Nobody has looked, and why not.
+    NotMeasured(String),
+}
+
+impl Verdict {
+    /// In words.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Reached => "reached",
+            Self::Missed => "not reached",
+            Self::NotMeasured(_) => "not measured",
+        }
+    }
+}
 
 /// One target with what was reached.
 #[derive(Clone, Debug)]
@@ -19,7 +45,7 @@ pub struct Judged {
     /// What was.
     pub figure: String,
     /// Whether it is enough.
-    pub reached: bool,
+    pub verdict: Verdict,
 }
 
 /// One workload with the figures of all sides.
@@ -33,6 +59,8 @@ pub struct Line {
     pub figures: Vec<(String, Figures)>,
     /// The targets.
     pub judged: Vec<Judged>,
+    /// What else is to be known of it.
+    pub notes: Vec<String>,
 }
 
 impl Line {
@@ -63,10 +91,23 @@ impl Line {
 
     /// Adds a target.
     pub fn judge(&mut self, target: String, figure: String, reached: bool) {
+        let verdict = match reached {
+            true => Verdict::Reached,
+            false => Verdict::Missed,
+        };
         self.judged.push(Judged {
             target,
             figure,
-            reached,
+            verdict,
+        });
+    }
+
+    /// Adds a target nobody could look at.
+    pub fn not_measured(&mut self, target: impl Into<String>, why: impl Into<String>) {
+        self.judged.push(Judged {
+            target: target.into(),
+            figure: String::new(),
+            verdict: Verdict::NotMeasured(why.into()),
         });
     }
 }
@@ -74,20 +115,20 @@ impl Line {
 /// Everything measured.
 #[derive(Clone, Debug)]
 pub struct Report {
-    heading: String,
-    lines: Vec<Line>,
+    pub(super) heading: String,
+    pub(super) lines: Vec<Line>,
     /// How long it took.
     pub took: Duration,
 }
 
+const FIGURES_HEAD: &str = "\
+| workload | side | per second | CPU µs | p50 µs | p99 µs | p99.9 µs | sender MiB | receiver MiB | overtaken |
+|---|---|---:|---:|---:|---:|---:|---:|---:|---:|";
+
 impl Report {
     /// Prints the head of the table.
     pub fn new(heading: String) -> Self {
-        println!("{heading}\n");
-        println!(
-            "| workload | side | per second | CPU µs | p50 µs | p99 µs | p99.9 µs | sender MiB | receiver MiB | overtaken |"
-        );
-        println!("|---|---|---:|---:|---:|---:|---:|---:|---:|---:|");
+        println!("{heading}\n\n{FIGURES_HEAD}");
         Self {
             heading,
             lines: Vec::new(),
@@ -97,29 +138,19 @@ impl Report {
 
     /// Adds a workload and prints its figures at once.
     pub fn add(&mut self, line: Line) {
-        for (side, f) in &line.figures {
-            let latency = |at: usize| match f.latencies.get(at) {
-                Some(micros) => format!("{micros:.1}"),
-                None => String::new(),
-            };
-            let memory = |mib: f64| match mib > 0.0 {
-                true => format!("{mib:.1}"),
-                false => String::new(),
-            };
-            println!(
-                "| {} | {side} | {} | {} | {} | {} | {} | {} | {} | {} |",
-                line.name,
-                some(f.rate, 0),
-                some(f.cpu, 2),
-                latency(4),
-                latency(7),
-                latency(8),
-                memory(f.sender_mib),
-                memory(f.receiver_mib),
-                some(f.overtaken, 0),
-            );
+        print!("{}", rows(&line));
+        for note in &line.notes {
+            eprintln!("{}: {note}", line.name);
         }
         self.lines.push(line);
+    }
+
+    /// Completes the heading with what is only known at the end.
+    pub fn close(&mut self, took: Duration, load: &str) {
+        self.took = took;
+        let seconds = took.as_secs_f64();
+        // Writing to a string does not fail.
+        let _ = write!(self.heading, ", {load} at the end, {seconds:.0} s later");
     }
 
     /// The figures of a side in a workload that has been measured.
@@ -129,35 +160,89 @@ impl Report {
         found.map(|(_, figures)| figures)
     }
 
+    /// Targets reached, missed and not looked at.
+    pub(super) fn counts(&self) -> [usize; 3] {
+        let mut counts = [0; 3];
+        for judged in self.lines.iter().flat_map(|line| &line.judged) {
+            counts[match judged.verdict {
+                Verdict::Reached => 0,
+                Verdict::Missed => 1,
+                Verdict::NotMeasured(_) => 2,
+            }] += 1;
+        }
+        counts
+    }
+
+    /// The table of targets.
+    fn targets(&self) -> String {
+        let mut table =
+            String::from("| workload | target | value | verdict |\n|---|---|---:|---|\n");
+        for line in &self.lines {
+            for judged in &line.judged {
+                let word = match &judged.verdict {
+                    Verdict::Reached => "reached".to_owned(),
+                    Verdict::Missed => "**not reached**".to_owned(),
+                    Verdict::NotMeasured(why) => format!("not measured: {why}"),
+                };
+                let (name, target, figure) = (&line.name, &judged.target, &judged.figure);
+                // Writing to a string does not fail.
+                let _ = writeln!(table, "| {name} | {target} | {figure} | {word} |");
+            }
+        }
+        table
+    }
+
     /// Prints the targets and writes the files.
     ///
     /// # Errors
     /// A file cannot be written.
-    pub fn write(&self, html: &Path, json: Option<&Path>) -> Result<()> {
-        println!("\n| workload | target | reached | |");
-        println!("|---|---|---:|---|");
-        for line in &self.lines {
-            for judged in &line.judged {
-                let word = if judged.reached { "yes" } else { "**no**" };
-                println!(
-                    "| {} | {} | {} | {word} |",
-                    line.name, judged.target, judged.figure
-                );
-            }
-        }
-        std::fs::write(html, self.html()?)?;
+    pub fn write(&self, html: &Path, json: Option<&Path>, readme: bool) -> Result<()> {
+        let [reached, missed, open] = self.counts();
+        println!("\n{}", self.targets());
         println!(
-            "\n{:.0} s; plots in {}",
+            "{reached} reached, {missed} not reached, {open} not measured; {:.0} s; plots in {}",
             self.took.as_secs_f64(),
             html.display()
         );
+        std::fs::write(html, page::html(self)?)?;
         if let Some(json) = json {
             std::fs::write(json, serde_json::to_string_pretty(&self.json())?)?;
+        }
+        if readme {
+            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+            let text = std::fs::read_to_string(&path)?;
+            std::fs::write(&path, self.put_into(&text)?)?;
+            println!("{} has the tables", path.display());
         }
         Ok(())
     }
 
-    fn json(&self) -> Value {
+    /// `text` with our tables between its marks.
+    fn put_into(&self, text: &str) -> Result<String> {
+        let [begin, end] = MARKS;
+        let parts = text.split_once(begin).and_then(|(before, rest)| {
+            let (_, after) = rest.split_once(end)?;
+            Some((before, after))
+        });
+        let (before, after) = parts.ok_or_else(|| format!("no line `{begin}` and `{end}`"))?;
+        let mut figures = String::new();
+        for line in &self.lines {
+            figures.push_str(&rows(line));
+        }
+        let mut notes = String::new();
+        for line in &self.lines {
+            for note in &line.notes {
+                writeln!(notes, "\n{}: {note}.", line.name)?;
+            }
+        }
+        Ok(format!(
+            "{before}{begin}\n{}.\n\n{}\n{FIGURES_HEAD}\n{figures}{notes}{end}{after}",
+            self.heading,
+            self.targets()
+        ))
+    }
+
+    pub(super) fn json(&self) -> Value {
         let lines: Vec<Value> = self
             .lines
             .iter()
@@ -171,228 +256,119 @@ impl Report {
                             "latency_per_mille": if f.latencies.is_empty() { &[][..] } else { &PER_MILLE[..] },
                             "latency_us": f.latencies, "overtaken": f.overtaken,
                             "waited_for_room": f.full, "sender_peak_mib": f.sender_mib,
-                            "receiver_peak_mib": f.receiver_mib,
+                            "receiver_peak_mib": f.receiver_mib, "allocations": f.allocations,
                         })
                     })
                     .collect();
                 let targets: Vec<Value> = line
                     .judged
                     .iter()
-                    .map(|j| json!({"target": j.target, "figure": j.figure, "reached": j.reached}))
+                    .map(|j| json!({"target": j.target, "value": j.figure, "verdict": j.verdict.word()}))
                     .collect();
-                json!({"workload": line.name, "unit": line.unit, "figures": figures, "targets": targets})
+                json!({
+                    "workload": line.name, "unit": line.unit, "figures": figures, "targets": targets,
+                    "notes": line.notes,
+                })
             })
             .collect();
         json!({"heading": self.heading, "seconds": self.took.as_secs_f64(), "workloads": lines})
     }
+}
 
-    fn html(&self) -> Result<String> {
-        let mut page = String::from(HEAD);
-        write!(page, "<p>{}</p>", escape(&self.heading))?;
-        page.push_str("<h2>Targets</h2><table><tr><th>workload<th>target<th>reached<th></tr>");
-        for line in &self.lines {
-            for j in &line.judged {
-                let (class, word) = if j.reached {
-                    ("yes", "yes")
-                } else {
-                    ("no", "no")
-                };
-                write!(
-                    page,
-                    "<tr><td>{}<td>{}<td>{}<td class={class}>{word}</tr>",
-                    escape(&line.name),
-                    escape(&j.target),
-                    escape(&j.figure)
-                )?;
-            }
-        }
-        page.push_str("</table>");
-        for line in &self.lines {
-            write!(page, "<h2>{}</h2><div class=plots>", escape(&line.name))?;
-            let unit = line.unit;
-            bars(&mut page, &format!("{unit}s a second"), line, |f| f.rate)?;
-            bars(&mut page, &format!("CPU µs a {unit}"), line, |f| f.cpu)?;
-            distribution(&mut page, line)?;
-            bars(&mut page, "peak memory, sender, MiB", line, |f| {
-                f.sender_mib
-            })?;
-            bars(&mut page, "peak memory, receiver, MiB", line, |f| {
-                f.receiver_mib
-            })?;
-            page.push_str("</div>");
-        }
-        write!(
-            page,
-            "<h2>Figures</h2><pre>{}</pre></body></html>",
-            escape(&serde_json::to_string_pretty(&self.json())?)
-        )?;
-        Ok(page)
+/// The figures of one workload as rows of the table.
+fn rows(line: &Line) -> String {
+    let mut rows = String::new();
+    for (side, f) in &line.figures {
+        let latency = |at: usize| match f.latencies.get(at) {
+            Some(micros) => format!("{micros:.1}"),
+            None => String::new(),
+        };
+        let digits = if f.rate < 100.0 { 1 } else { 0 };
+        // Writing to a string does not fail.
+        let _ = writeln!(
+            rows,
+            "| {} | {side} | {} | {} | {} | {} | {} | {} | {} | {} |",
+            line.name,
+            some(f.rate, digits),
+            some(f.cpu, 2),
+            latency(4),
+            latency(7),
+            latency(8),
+            some(f.sender_mib, 1),
+            some(f.receiver_mib, 1),
+            some(f.overtaken, 0),
+        );
     }
+    rows
 }
 
 /// A figure, or nothing where nothing was measured.
-fn some(figure: f64, digits: usize) -> String {
-    match figure == 0.0 {
-        true => String::new(),
-        false => format!("{figure:.digits$}"),
+pub(super) fn some(figure: f64, digits: usize) -> String {
+    match figure > 0.0 {
+        true => format!("{figure:.digits$}"),
+        false => String::new(),
     }
 }
-
-/// One bar for each side; nothing if nobody has the figure.
-fn bars(
-    page: &mut String,
-    title: &str,
-    line: &Line,
-    figure: impl Fn(&Figures) -> f64,
-) -> Result<()> {
-    let shown: Vec<(&str, f64)> = line
-        .figures
-        .iter()
-        .map(|(side, f)| (side.as_str(), figure(f)))
-        .filter(|(_, value)| *value > 0.0)
-        .collect();
-    let most = shown.iter().map(|(_, value)| *value).fold(0.0, f64::max);
-    if shown.is_empty() {
-        return Ok(());
-    }
-    let height = shown.len() * 22 + 26;
-    write!(
-        page,
-        "<svg width=460 height={height}><text x=0 y=14 class=title>{}</text>",
-        escape(title)
-    )?;
-    for (number, (side, value)) in shown.iter().enumerate() {
-        let y = 24 + number * 22;
-        let width = (value / most * 220.0).max(1.0);
-        let class = if side.starts_with("Folkmoot") {
-            "ours"
-        } else {
-            "theirs"
-        };
-        let digits = if *value < 100.0 { 2 } else { 0 };
-        write!(
-            page,
-            "<text x=130 y={} text-anchor=end>{}</text><rect x=136 y={y} width={width:.1} height=16 class={class} /><text x={:.1} y={}>{value:.digits$}</text>",
-            y + 13,
-            escape(side),
-            140.0 + width,
-            y + 13,
-        )?;
-    }
-    page.push_str("</svg>");
-    Ok(())
-}
-
-/// Latencies by share of the messages, on a logarithmic scale; nothing if nobody waited.
-fn distribution(page: &mut String, line: &Line) -> Result<()> {
-    let shown: Vec<(&str, &[f64])> = line
-        .figures
-        .iter()
-        .filter(|(_, f)| f.latencies.len() == PER_MILLE.len())
-        .map(|(side, f)| (side.as_str(), f.latencies.as_slice()))
-        .collect();
-    let all = || shown.iter().flat_map(|(_, l)| l.iter().copied());
-    let (least, most) = (
-        all().fold(f64::INFINITY, f64::min).max(0.1).log10().floor(),
-        all().fold(0.0, f64::max).max(1.0).log10().ceil(),
-    );
-    if shown.is_empty() {
-        return Ok(());
-    }
-    let x = |at: usize| 50.0 + at as f64 * 34.0;
-    let y =
-        |micros: f64| 190.0 - (micros.max(0.1).log10() - least) / (most - least).max(1.0) * 160.0;
-    page.push_str("<svg width=560 height=220><text x=0 y=14 class=title>latency by share of the messages, µs</text>");
-    let mut decade = least;
-    while decade <= most {
-        let at = y(10f64.powf(decade));
-        write!(
-            page,
-            "<line x1=50 x2=360 y1={at:.1} y2={at:.1} class=grid /><text x=46 y={:.1} text-anchor=end>{}</text>",
-            at + 4.0,
-            10f64.powf(decade)
-        )?;
-        decade += 1.0;
-    }
-    for (at, per_mille) in PER_MILLE.iter().enumerate() {
-        write!(
-            page,
-            "<text x={:.0} y=206 text-anchor=middle>{}</text>",
-            x(at),
-            *per_mille as f64 / 10.0
-        )?;
-    }
-    for (number, (side, latencies)) in shown.iter().enumerate() {
-        let points: Vec<String> = latencies
-            .iter()
-            .enumerate()
-            .map(|(at, micros)| format!("{:.1},{:.1}", x(at), y(*micros)))
-            .collect();
-        let colour = COLOURS[number % COLOURS.len()];
-        write!(
-            page,
-            "<polyline points=\"{}\" stroke=\"{colour}\" class=curve /><rect x=380 y={} width=12 height=4 fill=\"{colour}\" /><text x=398 y={}>{}</text>",
-            points.join(" "),
-            36 + number * 18,
-            42 + number * 18,
-            escape(side)
-        )?;
-    }
-    page.push_str("</svg>");
-    Ok(())
-}
-
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-}
-
-const COLOURS: [&str; 6] = [
-    "#c2410c", "#1d4ed8", "#0f766e", "#6d28d9", "#a16207", "#475569",
-];
-
-const HEAD: &str = "<!doctype html><html lang=en><head><meta charset=utf-8><title>Folkmoot and its peers</title><style>\
-body{font:14px/1.4 system-ui,sans-serif;margin:2em auto;max-width:1180px;color:#1e293b;background:#fff}\
-table{border-collapse:collapse}td,th{padding:2px 12px 2px 0;text-align:left;border-bottom:1px solid #e2e8f0}\
-.yes{color:#15803d}.no{color:#b91c1c;font-weight:600}.plots{display:flex;flex-wrap:wrap;gap:16px}\
-svg text{font-size:11px;fill:#334155}svg .title{font-size:12px;font-weight:600}.ours{fill:#1d4ed8}.theirs{fill:#94a3b8}\
-.grid{stroke:#e2e8f0}.curve{fill:none;stroke-width:2}pre{font-size:11px;overflow:auto;background:#f8fafc;padding:1em}\
-h2{margin-top:1.6em;font-size:16px}</style></head><body><h1>Folkmoot and its peers</h1>";
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_page_shows_every_side_and_target_and_needs_no_other_file() {
+    fn report() -> Report {
         let mut report = Report::new("here <and> now".into());
         let mut line = Line::new("a workload");
-        let figures = Figures {
-            rate: 1000.0,
-            cpu: 2.5,
-            latencies: (1..=10).map(f64::from).collect(),
-            ..Figures::default()
-        };
-        line.figures.push(("Tribes".into(), figures));
+        for (side, rate) in [
+            ("Tribes", 1000.0),
+            ("Folkmoot", 9000.0),
+            ("raw sockets", 9e6),
+        ] {
+            let figures = Figures {
+                rate,
+                cpu: 2.5,
+                latencies: (1..=10).map(f64::from).collect(),
+                ..Figures::default()
+            };
+            line.figures.push((side.into(), figures));
+        }
         line.judge("rate ≥ 4 × Tribes".into(), "1.0 ×".into(), false);
+        line.not_measured("ahead of zenoh", "zenoh is not there");
         report.add(line);
-        let page = report.html().expect("written");
+        report
+    }
+
+    #[test]
+    fn a_page_shows_every_side_and_target_and_needs_no_other_file() {
+        let page = page::html(&report()).expect("written");
         for wanted in [
             "here &lt;and&gt; now",
             "a workload",
             "Tribes",
             "rate ≥ 4 × Tribes",
+            "zenoh is not there",
             "<polyline",
+            "<rect",
         ] {
             assert!(page.contains(wanted), "{wanted}");
         }
-        for unwanted in ["src=", "href=", "http:", "https:"] {
+        for unwanted in ["src=", "href=", "http:", "https:", "NaN", "inf"] {
             assert!(!page.contains(unwanted), "{unwanted}");
         }
         assert_eq!(
-            report.json()["workloads"][0]["targets"][0]["reached"],
-            false
+            report().json()["workloads"][0]["targets"][0]["verdict"],
+            "not reached"
         );
+    }
+
+    #[test]
+    fn the_tables_replace_what_stands_between_the_marks() {
+        let [begin, end] = MARKS;
+        let text = format!("before\n{begin}\nold\n{end}\nafter\n");
+        let once = report().put_into(&text).expect("there are marks");
+        assert!(once.starts_with("before\n") && once.ends_with("\nafter\n"));
+        assert!(!once.contains("old"), "{once}");
+        assert!(once.contains("| a workload | rate ≥ 4 × Tribes | 1.0 × | **not reached** |"));
+        assert!(once.contains("| a workload | Folkmoot | 9000 | 2.50 |"));
+        assert_eq!(report().put_into(&once).expect("again"), once);
+        assert!(report().put_into("no marks").is_err());
     }
 }

@@ -5,16 +5,18 @@
 pub enum Side {
     /// `GroupChannel` with its default stack.
     Tribes,
-    /// Ours, with the driver that is chosen where nothing is said.
+    /// Ours, driven by mio, the driver that is chosen where nothing is said.
     Ours,
-    /// Ours, driven by mio.
+    /// The same, where the two drivers are compared.
     Mio,
     /// Ours, driven by io_uring.
     Uring,
-    /// The same with a spin of 50 µs before the driver sleeps.
+    /// As `Ours`, with a spin of 50 µs before the driver sleeps.
     Spin,
     /// Blocking loops over one socket: what is left without a protocol.
     Raw,
+    /// The same with a thread for each caller, which sleeps until its answer is there.
+    RawThreads,
     /// zenoh's `put` with `CongestionControl::Block`.
     Zenoh,
     /// Redis: `SET` and `WAIT 1`, with one replica.
@@ -33,6 +35,7 @@ impl Side {
             Self::Uring => "Folkmoot, io_uring",
             Self::Spin => "Folkmoot, spin",
             Self::Raw => "raw sockets",
+            Self::RawThreads => "raw, a thread each",
             Self::Zenoh => "zenoh",
             Self::Redis => "Redis SET + WAIT 1",
             Self::Iperf => "iperf3",
@@ -73,6 +76,12 @@ pub enum Target {
     Order,
     /// The receivers' peak memory in MiB, at most.
     ReceiverMemory(f64),
+    /// The sender's peak memory in MiB beyond the bytes that may wait, at most.
+    SenderMemory(f64),
+    /// Allocations a message at either end, at most.
+    Allocations(f64),
+    /// CPU microseconds of io_uring, at most so many times those of mio.
+    Uring(f64),
     /// CPU microseconds, at most so many times those of the row of the same name to one member.
     CpuOfOne(f64),
 }
@@ -129,13 +138,22 @@ const fn ahead_of(against: Side, times: f64) -> Target {
     }
 }
 
+/// Our callers' threads, tables and labels are counted too: some hundred a round.
+const NO_ALLOCATIONS: Target = Target::Allocations(0.02);
+/// What an idle member may take, besides what waits.
+const MEMORY: Target = Target::SenderMemory(10.0);
+/// io_uring never costs more than this.
+const URING: Target = Target::Uring(1.05);
+/// io_uring in streams: at least 15 % less.
+const URING_STREAM: Target = Target::Uring(0.85);
+
 /// All of them.
 pub const ROWS: &[Row] = &[
     Row {
         name: "sync 512 B, one caller, one core",
         place: Place::OneCore,
-        sides: &[Side::Tribes, Side::Ours, Side::Raw],
-        targets: &[times(4.0), Target::Cpu(7.5)],
+        sides: &[Side::Tribes, Side::Ours, Side::Uring, Side::Raw],
+        targets: &[times(4.0), Target::Cpu(7.5), NO_ALLOCATIONS, URING],
         ..BASE
     },
     Row {
@@ -148,7 +166,15 @@ pub const ROWS: &[Row] = &[
     Row {
         name: "sync 512 B, 16 callers",
         callers: 16,
-        sides: &[Side::Tribes, Side::Ours, Side::Spin, Side::Raw, Side::Redis],
+        sides: &[
+            Side::Tribes,
+            Side::Ours,
+            Side::Uring,
+            Side::Spin,
+            Side::Raw,
+            Side::RawThreads,
+            Side::Redis,
+        ],
         targets: &[
             times(3.5),
             Target::Cpu(4.0),
@@ -158,6 +184,8 @@ pub const ROWS: &[Row] = &[
                 against: Side::Tribes,
                 times: 6.0,
             },
+            NO_ALLOCATIONS,
+            URING,
         ],
         ..BASE
     },
@@ -166,7 +194,7 @@ pub const ROWS: &[Row] = &[
         callers: 256,
         tasks: true,
         sides: &[Side::Tribes, Side::Ours, Side::Raw],
-        targets: &[times(15.0), Target::Cpu(1.0)],
+        targets: &[times(15.0), Target::Cpu(1.0), MEMORY],
         ..BASE
     },
     Row {
@@ -174,14 +202,20 @@ pub const ROWS: &[Row] = &[
         options: 0,
         size: 64,
         sides: &[Side::Tribes, Side::Ours, Side::Raw],
-        targets: &[times(10.0), Target::Cpu(0.7), Target::Order],
+        targets: &[times(10.0), Target::Cpu(0.7), Target::Order, NO_ALLOCATIONS],
         ..BASE
     },
     Row {
         name: "none 512 B",
         options: 0,
-        sides: &[Side::Tribes, Side::Ours, Side::Raw],
-        targets: &[times(10.0), Target::Cpu(0.7), Target::Order],
+        sides: &[Side::Tribes, Side::Ours, Side::Uring, Side::Raw],
+        targets: &[
+            times(10.0),
+            Target::Cpu(0.7),
+            Target::Order,
+            NO_ALLOCATIONS,
+            URING,
+        ],
         ..BASE
     },
     Row {
@@ -189,7 +223,7 @@ pub const ROWS: &[Row] = &[
         options: 8,
         size: 64,
         sides: &[Side::Tribes, Side::Ours, Side::Zenoh],
-        targets: &[times(10.0), Target::Cpu(0.7), Target::Order],
+        targets: &[times(10.0), Target::Cpu(0.7), Target::Order, MEMORY],
         ..BASE
     },
     Row {
@@ -201,6 +235,8 @@ pub const ROWS: &[Row] = &[
             Target::Cpu(0.7),
             Target::Order,
             ahead_of(Side::Zenoh, 1.0),
+            NO_ALLOCATIONS,
+            MEMORY,
         ],
         ..BASE
     },
@@ -208,38 +244,77 @@ pub const ROWS: &[Row] = &[
         name: "async 4 KiB",
         options: 8,
         size: 4096,
-        sides: &[Side::Tribes, Side::Ours, Side::Zenoh, Side::Raw],
-        targets: &[times(4.0), Target::Cpu(3.0), ahead_of(Side::Zenoh, 1.0)],
+        sides: &[
+            Side::Tribes,
+            Side::Ours,
+            Side::Uring,
+            Side::Zenoh,
+            Side::Raw,
+        ],
+        targets: &[
+            times(4.0),
+            Target::Cpu(3.0),
+            ahead_of(Side::Zenoh, 1.0),
+            MEMORY,
+            URING,
+        ],
         ..BASE
     },
     Row {
         name: "64 KiB one-way",
         options: 0,
         size: 64 * 1024,
-        sides: &[Side::Tribes, Side::Ours, Side::Iperf, Side::Raw],
-        targets: &[times(2.0), ahead_of(Side::Iperf, 0.8)],
+        sides: &[
+            Side::Tribes,
+            Side::Ours,
+            Side::Uring,
+            Side::Iperf,
+            Side::Raw,
+        ],
+        targets: &[
+            times(2.0),
+            ahead_of(Side::Iperf, 0.8),
+            Target::Rate {
+                of: Side::Uring,
+                against: Side::Iperf,
+                times: 1.0,
+            },
+            MEMORY,
+            URING_STREAM,
+        ],
         ..BASE
     },
     Row {
         name: "64 KiB sync",
         size: 64 * 1024,
-        sides: &[Side::Tribes, Side::Ours, Side::Raw],
-        targets: &[times(2.0), Target::Cpu(70.0)],
+        sides: &[Side::Tribes, Side::Ours, Side::Uring, Side::Raw],
+        targets: &[times(2.0), Target::Cpu(70.0), URING],
         ..BASE
     },
     Row {
         name: "1 MiB one-way",
         options: 0,
         size: 1024 * 1024,
-        sides: &[Side::Tribes, Side::Ours, Side::Raw],
-        targets: &[times(2.5), Target::Cpu(500.0), Target::ReceiverMemory(64.0)],
+        sides: &[Side::Tribes, Side::Ours, Side::Uring, Side::Raw],
+        targets: &[
+            times(2.5),
+            Target::Cpu(500.0),
+            Target::ReceiverMemory(64.0),
+            MEMORY,
+            URING_STREAM,
+        ],
         ..BASE
     },
     Row {
         name: "1 MiB sync",
         size: 1024 * 1024,
-        sides: &[Side::Tribes, Side::Ours, Side::Raw],
-        targets: &[times(3.0), Target::Cpu(500.0), Target::ReceiverMemory(64.0)],
+        sides: &[Side::Tribes, Side::Ours, Side::Uring, Side::Raw],
+        targets: &[
+            times(3.0),
+            Target::Cpu(500.0),
+            Target::ReceiverMemory(64.0),
+            URING,
+        ],
         ..BASE
     },
     Row {

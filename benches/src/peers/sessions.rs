@@ -1,13 +1,14 @@
 //! Sessions: deltas of one session, and the state of all to a node that joins.
 
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::Options;
 use super::report::{Line, Report};
 use super::side::{Figures, Tools, redis_cli, redis_server, wait_for_replica};
 use crate::Result;
 use crate::compare::{PATIENCE, free_ports, median};
+use crate::latency::PER_MILLE;
 use crate::process::Process;
 
 /// Bytes of the attribute.
@@ -40,6 +41,12 @@ impl Pair {
             process.expect("READY", PATIENCE)?;
         }
         Ok(pair)
+    }
+
+    /// Both on one processor, or wherever.
+    fn place(&self, processor: Option<usize>) -> Result<()> {
+        self.sender.pin(processor)?;
+        self.receiver.pin(processor)
     }
 
     fn round(&mut self, count: u64) -> Result<Figures> {
@@ -100,15 +107,18 @@ pub(super) fn node(
     Ok(command)
 }
 
-/// Deltas of 1 KiB with options 6 and 8, one caller.
+/// The rows of deltas: name, send options, times Tomcat's rate, CPU µs.
+pub const DELTAS: [(&str, u32, f64, f64); 2] = [
+    ("session delta 1 KiB, options 6, one core", 6, 4.0, 7.5),
+    ("session delta 1 KiB, options 8", 8, 20.0, 3.0),
+];
+
+/// Deltas of 1 KiB with options 6 and 8, one caller; with 6 both ends on one core, as the row of messages it is compared with.
 ///
 /// # Errors
 /// A node failed or lost a delta.
 pub fn deltas(options: &Options, tools: &Tools, report: &mut Report) -> Result<()> {
-    for (name, send_options, times, most) in [
-        ("session delta 1 KiB, options 6", 6, 4.0, 7.5),
-        ("session delta 1 KiB, options 8", 8, 20.0, 3.0),
-    ] {
+    for (name, send_options, times, most) in DELTAS {
         if !options.wants(name) {
             continue;
         }
@@ -120,6 +130,8 @@ pub fn deltas(options: &Options, tools: &Tools, report: &mut Report) -> Result<(
         let mut rounds = [Vec::new(), Vec::new()];
         for round in 0..options.warm_up() + options.rounds {
             for (side, pair) in pairs.iter_mut().enumerate() {
+                // Threads that have come since the last round as well.
+                pair.place((send_options == 6).then_some(0))?;
                 let figures = pair.round(counts[side])?;
                 if round < options.warm_up() {
                     let fill = (figures.rate * options.round().as_secs_f64()) as u64;
@@ -165,83 +177,134 @@ struct Transfer {
     joiner_mib: f64,
 }
 
+/// From whom to whom.
+const DIRECTIONS: [(&str, bool, bool); 3] = [
+    ("Tomcat to Tomcat", false, false),
+    ("Folkmoot to Tomcat", true, false),
+    ("Folkmoot to Folkmoot", true, true),
+];
+const REDIS: &str = "Redis full sync";
+
 /// The state of 10,000 and of 100,000 sessions of 1 KiB, ours to ours and to Tomcat, Tomcat's to Tomcat, and Redis' full
 /// synchronisation of as many keys.
 ///
 /// # Errors
 /// A node failed; one of ours, or a Tomcat that joins ours, has not got every session.
 pub fn transfers(options: &Options, tools: &Tools, report: &mut Report) -> Result<()> {
-    for sessions in [10_000, 100_000] {
-        let name = format!("state transfer, {sessions} sessions");
-        if !options.wants(&name) || (options.quick && sessions > 10_000) {
+    for (name, sessions) in TRANSFERS {
+        if !options.wants(name) {
             continue;
         }
-        let mut line = Line::new(name);
-        line.unit = "transfer";
-        let rounds = if sessions > 10_000 {
-            options.rounds.min(3)
-        } else {
-            options.rounds
-        };
-        let mut seconds = Vec::new();
-        let mut add = |line: &mut Line, name: &str, all: &[Transfer]| {
-            let middle = median(all, |t| t.seconds);
-            seconds.push((name.to_owned(), middle));
-            let figures = Figures {
-                rate: 1.0 / middle,
-                sender_mib: median(all, |t| t.donor_mib),
-                receiver_mib: median(all, |t| t.joiner_mib),
-                ..Figures::default()
-            };
-            line.figures
-                .push((format!("{name}: {:.0} ms", middle * 1e3), figures));
-        };
-        for (name, from_ours, to_ours) in [
-            ("Tomcat to Tomcat", false, false),
-            ("Folkmoot to Tomcat", true, false),
-            ("Folkmoot to Folkmoot", true, true),
-        ] {
-            let mut donor = Donor::start(tools, from_ours, sessions)?;
-            let mut all = Vec::new();
-            for _ in 0..rounds {
-                match donor.give(tools, to_ours)? {
-                    Some(transfer) => all.push(transfer),
-                    None if !from_ours => break,
-                    None => return Err(format!("{name}: sessions were lost").into()),
-                }
+        if options.quick && sessions > 10_000 {
+            let mut line = Line::new(name);
+            for (target, ..) in TARGETS {
+                line.not_measured(target, "left out of --quick");
             }
-            match all.is_empty() {
-                true => line.judged.push(super::report::Judged {
-                    target: format!("({name}, at its defaults)"),
-                    figure: "nothing arrives".into(),
-                    reached: true,
-                }),
-                false => add(&mut line, name, &all),
-            }
-            if name == "Folkmoot to Folkmoot" {
-                let donor = median(&all, |t| t.donor_mib);
-                let joiner = median(&all, |t| t.joiner_mib);
-                for (who, mib) in [("donor", donor), ("joiner", joiner)] {
-                    let target = format!("{who} ≤ 8 MiB beyond the data");
-                    line.judge(target, format!("{mib:.1} MiB"), mib <= 8.0);
-                }
-            }
-            donor.process.finish()?;
+            report.add(line);
+            continue;
         }
-        if tools.redis {
-            let all = redis(tools, sessions, rounds)?;
-            add(&mut line, "Redis full sync", &all);
-            let of = |name: &str| {
-                let found = seconds.iter().find(|(n, _)| n == name);
-                found.map_or(f64::NAN, |(_, seconds)| *seconds)
-            };
-            let ratio = of("Folkmoot to Folkmoot") / of("Redis full sync");
-            let target = "time ≤ 1/2 of Redis' full sync".to_owned();
-            line.judge(target, format!("{ratio:.2} ×"), ratio <= 0.5);
-        }
-        report.add(line);
+        let rounds = match sessions {
+            10_000 => options.rounds,
+            _ => options.rounds.min(3),
+        };
+        report.add(transfer(tools, name, sessions, rounds)?);
     }
     Ok(())
+}
+
+/// The rows of state transfers.
+pub const TRANSFERS: [(&str, u64); 2] = [
+    ("state transfer, 10,000 sessions", 10_000),
+    ("state transfer, 100,000 sessions", 100_000),
+];
+
+/// What a transfer is to reach: how it is called, how much, and the unit.
+const TARGETS: [(&str, f64, &str); 3] = [
+    ("time ≤ 1/2 of Redis' full sync", 0.5, "×"),
+    ("donor ≤ 8 MiB beyond the data", 8.0, "MiB"),
+    ("joiner ≤ 8 MiB beyond the data", 8.0, "MiB"),
+];
+
+fn transfer(tools: &Tools, name: &str, sessions: u64, rounds: usize) -> Result<Line> {
+    let mut line = Line::new(name);
+    line.unit = "transfer";
+    let mut donors = Vec::new();
+    for (_, ours, to_ours) in DIRECTIONS {
+        // To a Tomcat and to ours the same node of ours gives.
+        donors.push(match to_ours {
+            true => None,
+            false => Some(Donor::start(tools, ours, sessions)?),
+        });
+    }
+    let primary = match tools.redis {
+        true => Some(Primary::start(tools, sessions)?),
+        false => None,
+    };
+    let mut all: Vec<Vec<Transfer>> = vec![Vec::new(); DIRECTIONS.len() + 1];
+    let mut nothing = false;
+    for _ in 0..rounds {
+        for (number, (name, from_ours, to_ours)) in DIRECTIONS.into_iter().enumerate() {
+            if nothing && !from_ours {
+                continue;
+            }
+            let giving = if to_ours { number - 1 } else { number };
+            let Some(donor) = donors.get_mut(giving).and_then(Option::as_mut) else {
+                return Err(format!("{name}: nobody gives").into());
+            };
+            match donor.give(tools, to_ours)? {
+                Some(transfer) => all[number].push(transfer),
+                None if !from_ours => nothing = true,
+                None => return Err(format!("{name}: sessions were lost").into()),
+            }
+        }
+        if let Some(primary) = &primary {
+            all[DIRECTIONS.len()].push(primary.give(tools)?);
+        }
+    }
+    let names = DIRECTIONS.iter().map(|(name, ..)| *name).chain([REDIS]);
+    for (name, all) in names.zip(&all).filter(|(_, all)| !all.is_empty()) {
+        line.figures.push((name.to_owned(), figures(all)));
+    }
+    if nothing {
+        line.notes.push(
+            "a Tomcat that joins a Tomcat, at its defaults, does not get all sessions".into(),
+        );
+    }
+    let (ours, redis) = (&all[2], &all[3]);
+    let ratio = median(ours, |t| t.seconds) / median(redis, |t| t.seconds);
+    let values = [
+        ratio,
+        median(ours, |t| t.donor_mib),
+        median(ours, |t| t.joiner_mib),
+    ];
+    for ((target, most, unit), value) in TARGETS.into_iter().zip(values) {
+        match value.is_nan() {
+            true => line.not_measured(target, "Redis is not there"),
+            false => line.judge(target.into(), format!("{value:.2} {unit}"), value <= most),
+        }
+    }
+    for donor in donors.into_iter().flatten() {
+        donor.process.finish()?;
+    }
+    if let Some(primary) = primary {
+        stop(primary.port, primary.server)?;
+    }
+    Ok(line)
+}
+
+/// Medians; the times of all as latencies.
+fn figures(all: &[Transfer]) -> Figures {
+    let mut micros: Vec<f64> = all.iter().map(|t| t.seconds * 1e6).collect();
+    micros.sort_by(f64::total_cmp);
+    let last = micros.len().saturating_sub(1);
+    let at = |per_mille: u64| micros.get((last as u64 * per_mille).div_ceil(1000) as usize);
+    Figures {
+        rate: 1.0 / median(all, |t| t.seconds),
+        latencies: PER_MILLE.iter().filter_map(|p| at(*p).copied()).collect(),
+        sender_mib: median(all, |t| t.donor_mib),
+        receiver_mib: median(all, |t| t.joiner_mib),
+        ..Figures::default()
+    }
 }
 
 struct Donor {
@@ -293,29 +356,34 @@ impl Donor {
     }
 }
 
-/// A replica that joins a primary with as many keys, by the replica's log.
-fn redis(tools: &Tools, keys: u64, rounds: usize) -> Result<Vec<Transfer>> {
-    let [primary, replica] = free_ports()?;
-    let server = redis_server(&tools.scratch, primary, None)?;
-    let filled = redis_cli(
-        primary,
-        &[
-            "debug",
-            "populate",
-            &keys.to_string(),
-            "session",
-            &SIZE.to_string(),
-        ],
-    )?;
-    if !filled.contains("OK") {
-        return Err(format!("redis: {filled}").into());
+/// A Redis with as many keys as there are sessions, and the port its replicas use, one after the other.
+struct Primary {
+    server: Process,
+    port: u16,
+    replica: u16,
+}
+
+impl Primary {
+    fn start(tools: &Tools, keys: u64) -> Result<Self> {
+        let [port, replica] = free_ports()?;
+        let server = redis_server(&tools.scratch, port, None)?;
+        let (keys, size) = (keys.to_string(), SIZE.to_string());
+        let filled = redis_cli(port, &["debug", "populate", &keys, "session", &size])?;
+        match filled.contains("OK") {
+            true => Ok(Self {
+                server,
+                port,
+                replica,
+            }),
+            false => Err(format!("redis: {filled}").into()),
+        }
     }
-    let mut all = Vec::new();
-    for _ in 0..rounds {
-        let log = tools.scratch.join(format!("redis-{replica}.log"));
-        let joiner = redis_server(&tools.scratch, replica, Some(primary))?;
-        wait_for_replica(replica)?;
-        std::thread::sleep(Duration::from_millis(20));
+
+    /// To a fresh replica, by its log.
+    fn give(&self, tools: &Tools) -> Result<Transfer> {
+        let joiner = redis_server(&tools.scratch, self.replica, Some(self.port))?;
+        wait_for_replica(self.replica)?;
+        let log = tools.scratch.join(format!("redis-{}/log", self.replica));
         let said = std::fs::read_to_string(&log)?;
         let at = |what: &str| -> Result<f64> {
             let line = said.lines().rfind(|line| line.contains(what));
@@ -328,16 +396,13 @@ fn redis(tools: &Tools, keys: u64, rounds: usize) -> Result<Vec<Transfer>> {
             Ok(seconds)
         };
         let took = at("Finished with success")? - at("sync started")?;
-        all.push(Transfer {
+        stop(self.replica, joiner)?;
+        Ok(Transfer {
             // Past midnight.
             seconds: took.rem_euclid(86_400.0),
             ..Transfer::default()
-        });
-        stop(replica, joiner)?;
-        std::fs::remove_file(&log)?;
+        })
     }
-    stop(primary, server)?;
-    Ok(all)
 }
 
 fn stop(port: u16, server: Process) -> Result<()> {

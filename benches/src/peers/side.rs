@@ -56,7 +56,8 @@ impl Tools {
             Side::Redis => self.redis,
             Side::Iperf => self.iperf,
             Side::Tribes => self.java.is_some(),
-            Side::Ours | Side::Mio | Side::Uring | Side::Spin | Side::Raw => true,
+            Side::Uring => folkmoot_uring::support().is_ok(),
+            Side::Ours | Side::Mio | Side::Spin | Side::Raw | Side::RawThreads => true,
         }
     }
 }
@@ -78,6 +79,8 @@ pub struct Figures {
     pub sender_mib: f64,
     /// Peak memory of the receivers in MiB, the largest.
     pub receiver_mib: f64,
+    /// Allocations a message, of the end that has more; only of ours.
+    pub allocations: Option<f64>,
 }
 
 /// The running processes of one side.
@@ -111,12 +114,10 @@ impl Running {
                     let mut command = Command::new(&exe);
                     command.arg("peer");
                     let driver = match side {
-                        Side::Mio => Some(Driver::Mio),
-                        Side::Uring => Some(Driver::IoUring),
-                        _ => None,
+                        Side::Uring => Driver::IoUring,
+                        _ => Driver::Mio,
                     };
-                    let variable = folkmoot_uring::ENVIRONMENT;
-                    command.envs(driver.map(|driver| (variable, driver.to_string())));
+                    command.env(folkmoot_uring::ENVIRONMENT, driver.to_string());
                     Ok(command)
                 };
                 let [sender, a, b, c] = free_ports()?;
@@ -136,7 +137,7 @@ impl Running {
                     running.receivers.push(receiver);
                 }
             }
-            Side::Raw => {
+            Side::Raw | Side::RawThreads => {
                 let [port] = free_ports()?;
                 let start = |role: &str| {
                     let mut command = Command::new(&exe);
@@ -197,6 +198,19 @@ impl Running {
             .chain(&self.servers)
     }
 
+    /// Allocations of each end so far; nothing for those that do not count theirs.
+    fn allocations(&mut self) -> Result<Vec<u64>> {
+        if !matches!(self.side, Side::Ours | Side::Mio | Side::Uring | Side::Spin) {
+            return Ok(Vec::new());
+        }
+        let mut all = Vec::new();
+        for process in self.sender.iter_mut().chain(&mut self.receivers) {
+            process.tell("allocations")?;
+            all.extend(process.expect("ALLOCATIONS", PATIENCE)?);
+        }
+        Ok(all)
+    }
+
     fn cpu_micros(&self) -> Result<f64> {
         let mut sum = 0.0;
         for process in self.all() {
@@ -244,6 +258,7 @@ impl Running {
         let (kind, callers) = match (row.tasks, self.side) {
             (true, Side::Ours | Side::Mio | Side::Uring | Side::Spin) => ("tasks", row.callers),
             (true, Side::Tribes) => ("send", 16),
+            (_, Side::RawThreads) => ("threads", row.callers),
             _ => ("send", row.callers),
         };
         let each = (count / u64::from(callers)).max(1);
@@ -252,6 +267,7 @@ impl Running {
             receiver.tell(&format!("receive {words}"))?;
             receiver.expect("OK", PATIENCE)?;
         }
+        let allocations = self.allocations()?;
         let cpu = self.cpu_micros()?;
         let began = Instant::now();
         let sender = self.sender.as_mut().ok_or("nobody sends")?;
@@ -274,6 +290,8 @@ impl Running {
             return Err(what.into());
         }
         let total = (each * u64::from(callers)) as f64;
+        let after = self.allocations()?;
+        let more = after.iter().zip(&allocations).map(|(a, b)| a - b);
         let mut receiver_mib: f64 = 0.0;
         for process in self.receivers.iter().chain(&self.servers) {
             receiver_mib = receiver_mib.max(process.memory()?.peak_mib);
@@ -289,6 +307,7 @@ impl Running {
                 None => 0.0,
             },
             receiver_mib,
+            allocations: more.max().map(|most| most as f64 / total),
         })
     }
 
@@ -307,14 +326,20 @@ impl Running {
 /// # Errors
 /// It cannot be started.
 pub fn redis_server(scratch: &Path, port: u16, replica_of: Option<u16>) -> Result<Process> {
+    // Of its own and empty: a replica keeps what it got and would not ask for all of it again.
+    let directory = scratch.join(format!("redis-{port}"));
+    if directory.exists() {
+        std::fs::remove_dir_all(&directory)?;
+    }
+    std::fs::create_dir_all(&directory)?;
     let mut command = Command::new("redis-server");
     command
         .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
         .args(["--repl-diskless-sync-delay", "0"])
         .args(["--enable-debug-command", "local"])
         .args(["--port", &port.to_string()])
-        .args(["--dir", &scratch.to_string_lossy()])
-        .args(["--logfile", &format!("redis-{port}.log")]);
+        .args(["--dir", &directory.to_string_lossy()])
+        .args(["--logfile", "log"]);
     if let Some(of) = replica_of {
         command.args(["--replicaof", "127.0.0.1", &of.to_string()]);
     }
@@ -370,9 +395,14 @@ fn iperf(size: usize, length: Duration) -> Result<Figures> {
         .stderr(Stdio::null())
         .spawn()?;
     std::thread::sleep(Duration::from_millis(200));
-    let seconds = length.as_secs().max(1).to_string();
+    // Short rounds by bytes, since its clock goes by seconds.
+    let bound = match length.as_secs() {
+        0 => ["-n", "512M"].map(str::to_owned),
+        seconds => ["-t".to_owned(), seconds.to_string()],
+    };
     let output = Command::new("iperf3")
-        .args(["-c", "127.0.0.1", "-p", &port, "-t", &seconds, "-J"])
+        .args(["-c", "127.0.0.1", "-p", &port, "-J"])
+        .args(&bound)
         .args(["-l", &size.to_string()])
         .output()?;
     if !output.status.success() {
