@@ -28,6 +28,17 @@ impl Instant {
         self.0
     }
 
+    /// The first of some deadlines that may not be set. One at the end of all time counts as not set.
+    ///
+    /// Asked several times for every input: without branches.
+    pub(crate) fn first(deadlines: &[Option<Self>]) -> Option<Self> {
+        let nanos = deadlines
+            .iter()
+            .map(|at| at.map_or(u64::MAX, Self::as_nanos));
+        let first = nanos.fold(u64::MAX, u64::min);
+        (first < u64::MAX).then_some(Self(first))
+    }
+
     /// How long after `earlier` this is; zero if it is not after it.
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
@@ -68,6 +79,22 @@ impl WallClock {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_first_deadline_is_the_least_that_is_set() {
+        let [one, two] = [1, 2].map(Instant::from_nanos);
+        let never = Instant::from_nanos(u64::MAX);
+        assert_eq!(Instant::first(&[]), None);
+        assert_eq!(
+            Instant::first(&[None, Some(two), Some(one), None]),
+            Some(one)
+        );
+        assert_eq!(
+            Instant::first(&[Some(Instant::ZERO), Some(one)]),
+            Some(Instant::ZERO)
+        );
+        assert_eq!(Instant::first(&[None, Some(never)]), None);
+    }
 
     #[test]
     fn differences_never_underflow() {

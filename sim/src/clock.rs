@@ -19,6 +19,9 @@ pub struct Clock {
 impl Clock {
     /// The monotonic clock at world time `at`.
     pub fn local(&self, at: u64) -> Instant {
+        if self.drift_ppm == 0 {
+            return Instant::from_nanos(self.epoch_ns.saturating_add(at));
+        }
         let drift = i128::from(at) * i128::from(self.drift_ppm) / 1_000_000;
         let local = i128::from(self.epoch_ns) + i128::from(at) + drift;
         Instant::from_nanos(u64::try_from(local).unwrap_or(0))

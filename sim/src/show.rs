@@ -121,12 +121,13 @@ pub(crate) fn what(what: &What) -> String {
 
 pub(crate) fn measured(measured: &Measured) {
     println!(
-        "{:<50} {:>12.0} events/s {:>10.0} times real time ({:?} in {:.1?})",
+        "{:<50} {:>12.0} events/s {:>10.0} times real time ({:?} in {:.1?}, {:.1?} of them on a core)",
         measured.name,
         measured.events_per_second(),
         measured.speed(),
         measured.virtual_time,
         measured.real_time,
+        measured.core_time,
     );
 }
 

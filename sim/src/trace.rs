@@ -151,12 +151,27 @@ impl Trace {
     }
 
     fn word(&mut self, word: u64) {
-        self.hash = (self.hash.rotate_left(5) ^ word).wrapping_mul(0x517c_c1b7_2722_0a95);
+        self.hash = mixed(self.hash, word);
     }
 
     fn bytes(&mut self, bytes: &[u8]) {
         self.word(bytes.len() as u64);
-        let mut words = bytes.chunks_exact(8);
+        // Four at a time, none of which waits for another.
+        let mut blocks = bytes.chunks_exact(32);
+        let mut lanes = LANES;
+        for block in &mut blocks {
+            for (lane, word) in lanes.iter_mut().zip(block.chunks_exact(8)) {
+                let mut whole = [0; 8];
+                whole.copy_from_slice(word);
+                *lane = mixed(*lane, u64::from_le_bytes(whole));
+            }
+        }
+        if bytes.len() >= 32 {
+            for lane in lanes {
+                self.word(lane);
+            }
+        }
+        let mut words = blocks.remainder().chunks_exact(8);
         for word in &mut words {
             let mut whole = [0; 8];
             whole.copy_from_slice(word);
@@ -166,6 +181,18 @@ impl Trace {
             self.word(u64::from(*byte));
         }
     }
+}
+
+/// Where the hash of long bytes begins.
+const LANES: [u64; 4] = [
+    0x243f_6a88_85a3_08d3,
+    0x1319_8a2e_0370_7344,
+    0xa409_3822_299f_31d0,
+    0x082e_fa98_ec4e_6c89,
+];
+
+const fn mixed(hash: u64, word: u64) -> u64 {
+    (hash.rotate_left(5) ^ word).wrapping_mul(0x517c_c1b7_2722_0a95)
 }
 
 /// A close reason as a trace says it.
@@ -207,5 +234,27 @@ mod tests {
             assert_ne!(noted(other), whole, "{other:?}");
         }
         assert_eq!(noted(&[(1, 2, b"abcdefghij"), (2, 2, b"")]), whole);
+    }
+
+    #[test]
+    fn every_byte_reaches_the_hash_and_so_does_its_place() {
+        for len in [1, 7, 8, 31, 32, 33, 64, 200] {
+            let bytes: Vec<u8> = (0..len).collect();
+            let mut hashes = vec![noted(&[(1, 1, &bytes)])];
+            for at in 0..bytes.len() {
+                let mut other = bytes.clone();
+                other[at] ^= 0x80;
+                hashes.push(noted(&[(1, 1, &other)]));
+                let mut turned = bytes.clone();
+                turned.rotate_left(at);
+                if at > 0 {
+                    hashes.push(noted(&[(1, 1, &turned)]));
+                }
+            }
+            let count = hashes.len();
+            hashes.sort_unstable();
+            hashes.dedup();
+            assert_eq!(hashes.len(), count, "{len} bytes");
+        }
     }
 }

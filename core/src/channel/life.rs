@@ -54,7 +54,7 @@ pub(super) struct Timers {
 impl Timers {
     /// The first of them.
     pub(super) fn next(&self) -> Option<Instant> {
-        [
+        Instant::first(&[
             self.heartbeat,
             self.ping,
             self.checks,
@@ -64,10 +64,7 @@ impl Timers {
             self.layers,
             self.settle,
             self.stop,
-        ]
-        .into_iter()
-        .flatten()
-        .min()
+        ])
     }
 
     /// Takes a timer that is due.

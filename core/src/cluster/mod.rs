@@ -428,12 +428,11 @@ impl Engine for Cluster {
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
-        let timers = [
+        Instant::first(&[
             self.channel.poll_timeout(),
             self.next_background,
             self.next_pump,
-        ];
-        timers.into_iter().flatten().min()
+        ])
     }
 
     fn transmit<'a>(&'a self, conn: ConnId, out: &mut Gather<'a>) {

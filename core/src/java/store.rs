@@ -41,6 +41,10 @@ impl KnownLayouts for () {
     }
 }
 
+/// The first places of a list that grows.
+#[cfg(feature = "alloc")]
+const FIRST: usize = 16;
+
 /// Lists that grow.
 #[cfg(feature = "alloc")]
 #[derive(Debug)]
@@ -59,6 +63,10 @@ impl Store for Heap {
 impl<T> List<T> for Vec<T> {
     #[inline]
     fn push(&mut self, item: T) -> Result<(), Full> {
+        // Enough for most values: one allocation instead of three.
+        if self.capacity() == 0 {
+            self.reserve(FIRST);
+        }
         Self::push(self, item);
         Ok(())
     }

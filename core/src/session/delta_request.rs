@@ -206,17 +206,24 @@ pub fn read_new_session_id(stream: &[u8], limits: &Limits) -> Result<SessionId, 
     Ok(id.into())
 }
 
-/// A `java.lang.Boolean`, without allocating: every request records one.
+/// A `java.lang.Boolean` as Java writes it: every request records one.
+const FALSE: &[u8] =
+    b"\xAC\xED\0\x05sr\0\x11java.lang.Boolean\xCD r\x80\xD5\x9C\xFA\xEE\x02\0\x01Z\0\x05valuexp\0";
+const TRUE: &[u8] =
+    b"\xAC\xED\0\x05sr\0\x11java.lang.Boolean\xCD r\x80\xD5\x9C\xFA\xEE\x02\0\x01Z\0\x05valuexp\x01";
+
+/// A `java.lang.Boolean`, without allocating.
 pub(crate) fn boolean_value(value: bool) -> JavaBytes {
-    const FALSE: &[u8] =
-        b"\xAC\xED\0\x05sr\0\x11java.lang.Boolean\xCD r\x80\xD5\x9C\xFA\xEE\x02\0\x01Z\0\x05valuexp\0";
-    const TRUE: &[u8] =
-        b"\xAC\xED\0\x05sr\0\x11java.lang.Boolean\xCD r\x80\xD5\x9C\xFA\xEE\x02\0\x01Z\0\x05valuexp\x01";
     JavaBytes::from_checked(bytes::Bytes::from_static(if value { TRUE } else { FALSE }))
 }
 
 /// The value of a `java.lang.Boolean`.
 pub(crate) fn boolean(value: &JavaBytes) -> Option<bool> {
+    for (bytes, value_of) in [(FALSE, false), (TRUE, true)] {
+        if value.as_bytes() == bytes {
+            return Some(value_of);
+        }
+    }
     let mut input = ObjectInput::new(value.as_bytes(), &Limits::DEFAULT).ok()?;
     input.read_boolean_object().ok()?
 }

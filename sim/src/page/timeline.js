@@ -13,6 +13,8 @@ const kindColour = (name, number) => KIND_COLOURS[name] ?? OTHER_COLOURS[number 
 
 /** More arrows than this in view are shown as bars of how many arrive. */
 const ARROWS_MAX = 4000;
+/** How far the stub of a message goes that was not delivered. */
+const STUB = 16;
 const GUTTER = 92, RULER = 22, FAULTS = 30;
 
 /** A canvas made as sharp as the screen; its size in CSS pixels. */
@@ -154,13 +156,12 @@ class Timeline {
     if (view.message >= 0) this.drawArrow(c, view, view.message, 3, colours);
   }
 
-  /** From where to where an arrow goes on the screen. */
+  /** From where to where an arrow goes on the screen. What was never delivered gets a stub: it went that way, and no further. */
   place(i, view) {
     const { messages } = view.trace;
     const x0 = this.x(messages.begins[i], view), y0 = this.y(messages.from[i]), y1 = this.y(messages.to[i]);
     if (messages.received[i] >= 0) return [x0, y0, this.x(messages.ends[i], view), y1];
-    const short = Math.sign(y1 - y0) * Math.min(Math.abs(y1 - y0) * 0.45, this.lane * 0.45);
-    return [x0, y0, Math.max(this.x(messages.ends[i], view), x0 + 3), y0 + short];
+    return [x0, y0, x0 + STUB / 2, y0 + Math.sign(y1 - y0) * Math.min(STUB, this.lane * 0.4)];
   }
 
   drawArrows(c, view, colours, found) {

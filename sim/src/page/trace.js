@@ -46,11 +46,10 @@ class Trace {
   placeMessages() {
     const { count, sent, received } = this.messages, { at } = this.events;
     const begins = new Float64Array(count), ends = new Float64Array(count);
-    const latency = Math.max(this.end / 2000, 1);
     for (let i = 0; i < count; i++) {
       begins[i] = at[sent[i]] || 0;
-      // A lost one is drawn a little way; one under way goes to the end.
-      ends[i] = received[i] >= 0 ? at[received[i]] : received[i] === -1 ? Math.min(begins[i] + latency, begins[i] + 2e6) : this.end;
+      // What was not delivered is seen where it left, and nowhere else.
+      ends[i] = received[i] >= 0 ? at[received[i]] : begins[i];
     }
     const blocks = [];
     for (let from = 0; from < count; from += 256) {
