@@ -131,9 +131,9 @@ pub struct Tuning {
     pub reads_per_turn: u32,
     /// Bytes written to one connection in one turn. Default 1 MiB; at least 1.
     pub write_bytes_per_turn: usize,
-    /// Connections accepted in one turn. Default 64; at least 1. Not used with io_uring.
+    /// Connections accepted in one turn. Default 64; at least 1.
     pub accepts_per_turn: u32,
-    /// Datagrams read in one turn. Default 64; at least 1. Not used with io_uring.
+    /// Datagrams read in one turn. Default 64; at least 1.
     pub datagrams_per_turn: u32,
     /// Commands of one thread that follow each other within this time leave their bytes to be joined: who waited for
     /// an answer could not be so fast. Default 10 µs; zero writes after every command.

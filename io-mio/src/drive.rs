@@ -6,7 +6,6 @@
 //! has happened.
 
 use std::io;
-use std::net::SocketAddr;
 
 use folkmoot_core::engine::{ConnId, Engine, Input};
 use folkmoot_core::time::Instant;
@@ -23,6 +22,7 @@ pub use crate::handle::{Locked, Shared};
 pub use crate::spin::Spin;
 pub use crate::state::State;
 pub use crate::stats::DriverStats;
+pub use crate::watch::Readiness;
 
 /// How a driver learns which sockets there are. Called under the lock, on any thread.
 pub trait Watch: Send {
@@ -155,42 +155,6 @@ impl<E: Engine> State<E> {
             stream.blocked = false;
             self.sockets.mark_dirty(conn);
         }
-    }
-
-    /// A peer has connected.
-    pub fn accepted(&mut self, now: Instant, socket: TcpStream, from: SocketAddr) {
-        self.sockets.stats.accepted += 1;
-        self.admit(now, socket, from);
-        self.settle(now);
-    }
-
-    /// Accepting has failed: `true` if it rests until [`may_accept`](Self::may_accept).
-    pub fn accept_failed(&mut self, now: Instant, error: &io::Error) -> bool {
-        self.refused_by_system(now, error)
-    }
-
-    /// Whether accepting has rested long enough: says so once.
-    pub fn may_accept(&mut self, now: Instant) -> bool {
-        let due = self.sockets.accept_at.is_some_and(|at| at <= now);
-        if due {
-            self.sockets.accept_at = None;
-        }
-        due
-    }
-
-    /// A datagram has arrived.
-    pub fn heard(&mut self, now: Instant, from: SocketAddr, bytes: &[u8]) {
-        self.sockets.stats.datagrams_received += 1;
-        self.engine.handle(now, Input::Datagram { from, bytes });
-        self.settle(now);
-    }
-
-    /// Hands the engine the time if it has waited for it.
-    pub fn tick(&mut self, now: Instant) {
-        if self.engine.poll_timeout().is_some_and(|at| at <= now) {
-            self.engine.handle(now, Input::Timeout);
-        }
-        self.settle(now);
     }
 }
 

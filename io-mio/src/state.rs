@@ -337,8 +337,8 @@ impl<E: Engine> State<E> {
         self.engine.handle(now, Input::Closed { conn, reason });
     }
 
-    /// Takes one event. The caller flushes and settles a batch of them.
-    pub(crate) fn event(&mut self, now: Instant, event: &Event) {
+    /// Takes one event of the queue that a [`Readiness`](crate::drive::Readiness) watches. The caller flushes a batch of them.
+    pub fn event(&mut self, now: Instant, event: &Event) {
         match event.token() {
             WAKER => {}
             LISTENER => self.accept(now),
@@ -524,7 +524,7 @@ impl<E: Engine> State<E> {
     }
 
     /// What earlier turns have left, and what time has brought.
-    pub(crate) fn continue_work(&mut self, now: Instant) {
+    pub fn continue_work(&mut self, now: Instant) {
         self.settle(now);
         for _ in 0..self.sockets.ready.len() {
             let Some(conn) = self.sockets.ready.pop_front() else {

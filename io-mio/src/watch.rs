@@ -18,7 +18,14 @@ const BOTH: Interest = Interest::READABLE.add(Interest::WRITABLE);
 
 /// The readiness queue, as the sockets see it.
 #[derive(Debug)]
-pub(crate) struct Readiness(pub(crate) Registry);
+pub struct Readiness(pub(crate) Registry);
+
+impl Readiness {
+    /// Sockets are watched by the queue of this registry. [`State::event`](crate::drive::State::event) takes what it says.
+    pub fn new(registry: Registry) -> Self {
+        Self(registry)
+    }
+}
 
 impl Watch for Readiness {
     fn started(

@@ -14,8 +14,7 @@ pub const ENVIRONMENT: &str = "FOLKMOOT_DRIVER";
 /// Which driver moves the bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Driver {
-    /// What the environment variable [`ENVIRONMENT`] says; without it mio: the kernel gives the port of a killed process
-    /// back a moment later if a ring listened on it, too late for one that is started again at once.
+    /// What the environment variable [`ENVIRONMENT`] says; without it mio.
     #[default]
     Auto,
     /// Readiness: everywhere.

@@ -1,17 +1,17 @@
 //! The driver thread.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsRawFd as _;
 use std::time::Duration;
 
 use folkmoot_core::engine::{ConnId, Engine};
 use folkmoot_core::time::Instant;
-use folkmoot_mio::drive::{self, Shared, Spin, State};
+use folkmoot_mio::drive::{self, Readiness, Shared, Spin, State};
 use folkmoot_mio::{BindError, Bound, Handle};
+use mio::{Events, Poll};
 
 use crate::choice::Support;
-use crate::requests::{Lasting, Request, Requests, accepted};
+use crate::requests::{Request, Requests, Sockets};
 use crate::ring::{Event, Ring, Target};
 use crate::streams::{Stream, Streams};
 use crate::tag::{self, Kind};
@@ -19,11 +19,14 @@ use crate::wake::Waker;
 
 /// Completions worked off before other threads get a chance at the engine.
 const BATCH: usize = 16;
+/// As many sockets live as long as the driver.
+const READY: usize = 3;
 
 /// What the driver is made of, before it runs.
 pub(crate) struct Parts {
     ring: Ring,
     waker: Waker,
+    lasting: Poll,
 }
 
 impl Parts {
@@ -33,6 +36,7 @@ impl Parts {
         Ok(Self {
             ring: Ring::new(support, &bound.config().tuning).map_err(said)?,
             waker: Waker::new().map_err(said)?,
+            lasting: Poll::new().map_err(said)?,
         })
     }
 
@@ -45,24 +49,36 @@ impl Parts {
         after: impl Fn() + Send + Sync + 'static,
     ) -> Result<Handle<E>, BindError> {
         let requests = Requests::default();
-        let Self { ring, waker } = self;
+        let Self {
+            ring,
+            waker,
+            lasting,
+        } = self;
+        let registry = lasting.registry().try_clone();
+        let sockets = Sockets {
+            requests: requests.clone(),
+            lasting: Readiness::new(registry.map_err(|source| BindError::Os {
+                step: "share the readiness queue",
+                source,
+            })?),
+        };
         let waking = waker.clone();
         let driver = Driver {
             ring,
             waker,
-            requests: requests.clone(),
-            lasting: Lasting::default(),
+            requests,
+            lasting,
+            ready: Events::with_capacity(READY),
             streams: Streams::default(),
             taken: Vec::new(),
             releasing: Vec::new(),
-            accepting: false,
         };
         drive::launch(
             bound,
             engine,
             turn,
             after,
-            requests,
+            sockets,
             move || waking.wake(),
             move |shared| driver.run(shared),
         )
@@ -73,13 +89,17 @@ struct Driver {
     ring: Ring,
     waker: Waker,
     requests: Requests,
-    lasting: Lasting,
+    /// The sockets that live as long as the driver: the listener and the datagrams'. The ring watches this queue and not
+    /// them: its requests hold what they are for until the kernel has worked off a killed process' ring, some
+    /// milliseconds after its end, and the port would be taken for a node that is started again at once.
+    lasting: Poll,
+    /// What is ready of them: kept for its memory.
+    ready: Events,
     streams: Streams,
     /// Requests while they are worked off: kept for their memory.
     taken: Vec<Request>,
     /// Streams whose requests have been asked to end, to be closed when that has been submitted.
     releasing: Vec<(Stream, mio::net::TcpStream)>,
-    accepting: bool,
 }
 
 impl Driver {
@@ -97,17 +117,13 @@ impl Driver {
     fn turns<E: Engine>(&mut self, shared: &Shared<E>) -> io::Result<()> {
         self.ring.start()?;
         let mut spin = Spin::new(shared.lock().tuning().spin);
-        self.lasting = self.requests.lasting();
         self.ring.poll(
             Target::Fd(self.waker.as_raw_fd()),
             tag::of(Kind::Wake),
             libc::POLLIN,
             true,
         )?;
-        self.accept()?;
-        for kind in [Kind::Group, Kind::Udp] {
-            self.hear(kind)?;
-        }
+        self.watch_lasting()?;
         loop {
             let mut state = shared.lock();
             state.awake();
@@ -119,10 +135,7 @@ impl Driver {
                 self.event(&mut state, now, &event)?;
             }
             if self.ring.events.is_empty() {
-                if state.may_accept(now) {
-                    self.accept()?;
-                }
-                state.tick(now);
+                state.continue_work(now);
             }
             self.work_off(&mut state, now)?;
             state.flush(now);
@@ -185,8 +198,7 @@ impl Driver {
             ),
             // A cancel that fails was late.
             Kind::Wake | Kind::Cancel => Ok(()),
-            Kind::Accept => self.accepted(state, now, event),
-            Kind::Group | Kind::Udp => self.heard(state, now, kind, event),
+            Kind::Lasting => self.lasting(state, now, event),
             Kind::Receive => self.received(state, now, conn, event),
             Kind::Connect => self.connected(state, now, conn),
             Kind::Room => {
@@ -209,73 +221,31 @@ impl Driver {
         }
     }
 
-    fn accept(&mut self) -> io::Result<()> {
-        if let Some(listener) = self.lasting.listener
-            && !self.accepting
-        {
-            self.accepting = true;
-            self.ring.accept(listener)?;
-        }
-        Ok(())
-    }
-
-    fn accepted<E: Engine>(
+    /// Peers have connected, or datagrams have come.
+    fn lasting<E: Engine>(
         &mut self,
         state: &mut State<E>,
         now: Instant,
         event: &Event,
     ) -> io::Result<()> {
-        self.accepting = event.goes_on();
-        let rests = match event.error() {
-            Some(error) => state.accept_failed(now, &error),
-            None => {
-                let socket = accepted(event.result);
-                match socket.peer_addr() {
-                    Ok(from) => {
-                        state.accepted(now, socket, from);
-                        false
-                    }
-                    // It has gone already.
-                    Err(error) => state.accept_failed(now, &error),
-                }
-            }
-        };
-        if rests { Ok(()) } else { self.accept() }
-    }
-
-    /// Listens to datagrams.
-    fn hear(&mut self, kind: Kind) -> io::Result<()> {
-        let socket = match kind {
-            Kind::Group => self.lasting.group,
-            _ => self.lasting.udp,
-        };
-        match socket {
-            Some(socket) => self.ring.receive_datagrams(socket, tag::of(kind)),
-            None => Ok(()),
+        match self.lasting.poll(&mut self.ready, Some(Duration::ZERO)) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => self.ready.clear(),
+            result => result?,
+        }
+        for ready in &self.ready {
+            state.event(now, ready);
+        }
+        match event.goes_on() {
+            true => Ok(()),
+            false => self.watch_lasting(),
         }
     }
 
-    fn heard<E: Engine>(
-        &mut self,
-        state: &mut State<E>,
-        now: Instant,
-        kind: Kind,
-        event: &Event,
-    ) -> io::Result<()> {
-        match event.error() {
-            // All buffers are taken: they come back before this is asked for again.
-            Some(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {}
-            Some(error) => tracing::debug!(%error, "cannot read a datagram"),
-            None => self.ring.datagram(event, |from, bytes| {
-                if let Some(from) = address(from) {
-                    state.heard(now, from, bytes);
-                }
-            }),
-        }
-        if event.goes_on() {
-            return Ok(());
-        }
-        self.hear(kind)
+    /// Completes when the queue of the lasting sockets has something.
+    fn watch_lasting(&mut self) -> io::Result<()> {
+        let target = Target::Fd(self.lasting.as_raw_fd());
+        let tag = tag::of(Kind::Lasting);
+        self.ring.poll(target, tag, libc::POLLIN, true)
     }
 
     fn received<E: Engine>(
@@ -475,36 +445,4 @@ fn room(ring: &mut Ring, stream: &mut Stream) -> io::Result<()> {
     }
     let tag = tag::with(Kind::Room, stream.conn);
     ring.poll(target(stream), tag, libc::POLLOUT, false)
-}
-
-/// A socket's address as the kernel writes it.
-fn address(bytes: &[u8]) -> Option<SocketAddr> {
-    let family = u16::from_ne_bytes(bytes.get(..2)?.try_into().ok()?);
-    let port = u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?);
-    let ip: IpAddr = match i32::from(family) {
-        libc::AF_INET => Ipv4Addr::from(<[u8; 4]>::try_from(bytes.get(4..8)?).ok()?).into(),
-        libc::AF_INET6 => Ipv6Addr::from(<[u8; 16]>::try_from(bytes.get(8..24)?).ok()?).into(),
-        _ => return None,
-    };
-    Some(SocketAddr::new(ip, port))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn addresses_are_read_as_the_kernel_writes_them() {
-        let mut v4 = [0; 28];
-        v4[..2].copy_from_slice(&(libc::AF_INET as u16).to_ne_bytes());
-        v4[2..8].copy_from_slice(&[0xb1, 0xfc, 127, 0, 0, 9]);
-        assert_eq!(address(&v4), Some("127.0.0.9:45564".parse().unwrap()));
-        let mut v6 = [0; 28];
-        v6[..2].copy_from_slice(&(libc::AF_INET6 as u16).to_ne_bytes());
-        v6[2..4].copy_from_slice(&[0, 80]);
-        v6[23] = 1;
-        assert_eq!(address(&v6), Some("[::1]:80".parse().unwrap()));
-        assert_eq!(address(&v6[..20]), None);
-        assert_eq!(address(&[0; 28]), None);
-    }
 }

@@ -5,8 +5,10 @@
 //! `folkmoot-mio`; what differs is how the driver thread waits and moves bytes:
 //!
 //! - one `io_uring_enter` a turn submits what the turn has left and waits for what comes;
-//! - connections are accepted by one multishot accept, bytes are received by one multishot receive a connection, into
-//!   one ring of buffers for all: memory does not grow with connections;
+//! - bytes are received by one multishot receive a connection, into one ring of buffers for all: memory does not grow
+//!   with connections;
+//! - the listener and the UDP sockets are watched through a readiness queue, not by the ring, which would keep a killed
+//!   process' ports for a moment;
 //! - bytes are written as with mio, from where they lie, by whoever has made them, since one ring has one issuer: a send
 //!   through the ring costs more than the call it saves (ARCHITECTURE.md has figures).
 //!

@@ -1,12 +1,12 @@
 //! What the sockets tell the driver thread: only it may touch the ring.
 
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, RawFd};
+use std::os::fd::{AsRawFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use folkmoot_core::engine::ConnId;
-use folkmoot_mio::drive::Watch;
+use folkmoot_mio::drive::{Readiness, Watch};
 use mio::net::{TcpListener, TcpStream, UdpSocket};
 
 use crate::tag;
@@ -28,28 +28,26 @@ pub(crate) enum Request {
     Paused { conn: ConnId },
 }
 
-/// The sockets that live as long as the driver.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Lasting {
-    pub(crate) listener: Option<RawFd>,
-    pub(crate) group: Option<RawFd>,
-    pub(crate) udp: Option<RawFd>,
-}
-
 #[derive(Debug, Default)]
 struct Queue {
     requests: Mutex<Vec<Request>>,
     any: AtomicBool,
-    lasting: Mutex<Lasting>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Both ends of the queue. Its lock is never waited for: both are used under the engine's.
+/// The driver's end of the queue. Its lock is never waited for: both ends are used under the engine's.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Requests(Arc<Queue>);
+
+/// The sockets' end.
+#[derive(Debug)]
+pub(crate) struct Sockets {
+    pub(crate) requests: Requests,
+    pub(crate) lasting: Readiness,
+}
 
 impl Requests {
     fn push(&self, request: Request) {
@@ -63,26 +61,16 @@ impl Requests {
             std::mem::swap(&mut *lock(&self.0.requests), into);
         }
     }
-
-    /// The sockets that live as long as the driver, once it has been started.
-    pub(crate) fn lasting(&self) -> Lasting {
-        *lock(&self.0.lasting)
-    }
 }
 
-impl Watch for Requests {
+impl Watch for Sockets {
     fn started(
         &mut self,
         listener: &mut TcpListener,
         udp: Option<&mut UdpSocket>,
         group: Option<&mut UdpSocket>,
     ) -> io::Result<()> {
-        *lock(&self.0.lasting) = Lasting {
-            listener: Some(listener.as_raw_fd()),
-            group: group.map(|socket| socket.as_raw_fd()),
-            udp: udp.map(|socket| socket.as_raw_fd()),
-        };
-        Ok(())
+        self.lasting.started(listener, udp, group)
     }
 
     fn opened(&mut self, conn: ConnId, socket: &mut TcpStream, connecting: bool) -> io::Result<()> {
@@ -90,7 +78,7 @@ impl Watch for Requests {
             return Err(io::Error::other("too many connections for one ring"));
         }
         let fd = socket.as_raw_fd();
-        self.push(Request::Open {
+        self.requests.push(Request::Open {
             conn,
             fd,
             connecting,
@@ -99,7 +87,7 @@ impl Watch for Requests {
     }
 
     fn released(&mut self, conn: ConnId, socket: TcpStream) {
-        self.push(Request::Release { conn, socket });
+        self.requests.push(Request::Release { conn, socket });
     }
 
     fn aborted(&mut self, _: ConnId, socket: &TcpStream) {
@@ -111,15 +99,15 @@ impl Watch for Requests {
     }
 
     fn blocked(&mut self, conn: ConnId) {
-        self.push(Request::Blocked { conn });
+        self.requests.push(Request::Blocked { conn });
     }
 
     fn paused(&mut self, conn: ConnId, _: bool) {
-        self.push(Request::Paused { conn });
+        self.requests.push(Request::Paused { conn });
     }
 
     fn has_work(&self) -> bool {
-        self.0.any.load(Ordering::Relaxed)
+        self.requests.0.any.load(Ordering::Relaxed)
     }
 }
 
@@ -134,10 +122,4 @@ fn disconnect(socket: &TcpStream) -> io::Result<()> {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
     }
-}
-
-/// The stream whose descriptor an accept has brought.
-pub(crate) fn accepted(fd: RawFd) -> TcpStream {
-    // SAFETY: the kernel has just opened the descriptor for the accept that completed, and nobody else knows it.
-    unsafe { TcpStream::from_raw_fd(fd) }
 }

@@ -24,11 +24,6 @@ const COMPLETIONS: u32 = 2048;
 const FILES: u32 = 1024;
 
 const STREAMS: u16 = 0;
-const DATAGRAMS: u16 = 1;
-/// Datagrams that may wait in buffers.
-const DATAGRAM_BUFFERS: u16 = 4;
-/// The longest datagram, and room for what is said about it.
-const DATAGRAM_SIZE: u32 = 64 * 1024 + 256;
 /// How long the last requests may take to end.
 const QUIET_WITHIN: Duration = Duration::from_millis(100);
 const QUIET_TRIES: u32 = 20;
@@ -81,15 +76,9 @@ pub(crate) struct Ring {
     bundles: bool,
     /// Given to the kernel: dropped when nothing is under way, else never.
     streams: ManuallyDrop<Buffers>,
-    datagrams: ManuallyDrop<Buffers>,
-    /// Read by the kernel when a receive of datagrams is made.
-    header: Box<libc::msghdr>,
     files: Vec<u32>,
     pub(crate) events: VecDeque<Event>,
 }
-
-// SAFETY: all but the message header is `Send`, and that has no pointers in it.
-unsafe impl Send for Ring {}
 
 /// The target of a request, in the words of the crate that makes it.
 macro_rules! aimed {
@@ -117,7 +106,6 @@ impl Ring {
         let bytes = tuning.read_buffer.clamp(64 * 1024, 1 << 24);
         let (count, size) = shape(bytes, support.incremental);
         let streams = Buffers::new(&uring, STREAMS, count, size, support.incremental)?;
-        let datagrams = Buffers::new(&uring, DATAGRAMS, DATAGRAM_BUFFERS, DATAGRAM_SIZE, false)?;
         let files = FILES.min(tuning.connections_max);
         // A process that may open few descriptors gets no table: everything works by number.
         let files = match uring.submitter().register_files_sparse(files) {
@@ -127,16 +115,11 @@ impl Ring {
                 0
             }
         };
-        // SAFETY: a message header is plain data, for which zeroes are a value.
-        let mut header: Box<libc::msghdr> = Box::new(unsafe { std::mem::zeroed() });
-        header.msg_namelen = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
         Ok(Self {
             uring,
             under_way: 0,
             bundles: support.bundles && !support.incremental,
             streams: ManuallyDrop::new(streams),
-            datagrams: ManuallyDrop::new(datagrams),
-            header,
             files: (0..files).rev().collect(),
             events: VecDeque::with_capacity(COMPLETIONS as usize),
         })
@@ -183,14 +166,6 @@ impl Ring {
         self.start_request(&entry.user_data(tag))
     }
 
-    /// Accepts peers until it fails.
-    pub(crate) fn accept(&mut self, listener: RawFd) -> io::Result<()> {
-        let entry = opcode::AcceptMulti::new(Fd(listener))
-            .flags(libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC)
-            .build();
-        self.start_request(&entry.user_data(tag::of(Kind::Accept)))
-    }
-
     /// Receives a stream until it ends, fails, is cancelled, or no buffer is left.
     pub(crate) fn receive(&mut self, target: Target, tag: u64) -> io::Result<()> {
         let group = self.streams.group();
@@ -198,14 +173,6 @@ impl Ring {
             true => aimed!(target, |fd| opcode::RecvMultiBundle::new(fd, group).build()),
             false => aimed!(target, |fd| opcode::RecvMulti::new(fd, group).build()),
         };
-        self.start_request(&entry.user_data(tag))
-    }
-
-    /// Receives datagrams until it fails or no buffer is left.
-    pub(crate) fn receive_datagrams(&mut self, socket: RawFd, tag: u64) -> io::Result<()> {
-        let group = self.datagrams.group();
-        let header: *const libc::msghdr = &raw const *self.header;
-        let entry = opcode::RecvMsgMulti::new(Fd(socket), header, group).build();
         self.start_request(&entry.user_data(tag))
     }
 
@@ -263,25 +230,6 @@ impl Ring {
         if let (Some(buffer), Ok(len)) = (event.buffer(), usize::try_from(event.result)) {
             self.streams.recycle(buffer, len, event.buffer_goes_on());
         }
-    }
-
-    /// Shows the datagram that a completion has brought, with its sender's address as the kernel writes it, and gives
-    /// the buffer back.
-    pub(crate) fn datagram(&mut self, event: &Event, show: impl FnOnce(&[u8], &[u8])) {
-        let (Some(buffer), Ok(len)) = (event.buffer(), usize::try_from(event.result)) else {
-            return;
-        };
-        let header = &self.header;
-        let mut show = Some(show);
-        self.datagrams.read(buffer, len, |bytes| {
-            if let (Ok(out), Some(show)) = (
-                io_uring::types::RecvMsgOut::parse(bytes, header),
-                show.take(),
-            ) {
-                show(out.name_data(), out.payload_data());
-            }
-        });
-        self.datagrams.recycle(buffer, len, false);
     }
 
     /// Hands the kernel what is queued; requests that need no waiting are worked off on the way.
@@ -381,19 +329,11 @@ impl Drop for Ring {
                 false
             }
         };
-        for event in self.events.drain(..) {
-            // Peers that were accepted and never shown to the engine.
-            if event.result >= 0 && matches!(tag::read(event.tag), Some((Kind::Accept, _))) {
-                drop(crate::requests::accepted(event.result));
-            }
-        }
         let submitter = self.uring.submitter();
-        for buffers in [&mut self.streams, &mut self.datagrams] {
-            // Without requests nor registration the kernel has no way to the memory. Otherwise it is left to it.
-            if quiet && buffers.withdraw(&submitter).is_ok() {
-                // SAFETY: the ring is being dropped: nobody uses the buffers again.
-                unsafe { ManuallyDrop::drop(buffers) };
-            }
+        // Without requests nor registration the kernel has no way to the memory. Otherwise it is left to it.
+        if quiet && self.streams.withdraw(&submitter).is_ok() {
+            // SAFETY: the ring is being dropped: nobody uses the buffers again.
+            unsafe { ManuallyDrop::drop(&mut self.streams) };
         }
     }
 }

@@ -10,12 +10,8 @@ pub(crate) const SLOTS: u32 = 1 << 24;
 pub(crate) enum Kind {
     /// Another thread wants the driver thread to look.
     Wake,
-    /// A peer has connected.
-    Accept,
-    /// Datagrams of the group.
-    Group,
-    /// Datagrams of the member's UDP port.
-    Udp,
+    /// Peers have connected, or datagrams have come.
+    Lasting,
     /// Bytes of a stream.
     Receive,
     /// A stream that is being opened has got somewhere.
@@ -28,11 +24,9 @@ pub(crate) enum Kind {
     Cancel,
 }
 
-const KINDS: [Kind; 9] = [
+const KINDS: [Kind; 7] = [
     Kind::Wake,
-    Kind::Accept,
-    Kind::Group,
-    Kind::Udp,
+    Kind::Lasting,
     Kind::Receive,
     Kind::Connect,
     Kind::Room,

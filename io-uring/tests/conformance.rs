@@ -10,5 +10,7 @@ mod common;
 #[path = "../../io-mio/tests/conformance/datagrams.rs"]
 mod datagrams;
 mod driver;
+#[path = "../../io-mio/tests/conformance/killed.rs"]
+mod killed;
 #[path = "../../io-mio/tests/conformance/streams.rs"]
 mod streams;

@@ -6,4 +6,5 @@ mod common;
 mod datagrams;
 #[path = "../driver/mod.rs"]
 mod driver;
+mod killed;
 mod streams;
