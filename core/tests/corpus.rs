@@ -1,4 +1,5 @@
 //! The fuzz targets over their seeds and over every input that once broke one of them.
+#![cfg(all(feature = "encrypt", feature = "gzip"))]
 
 #[path = "../../fuzz/src/targets/mod.rs"]
 #[allow(unreachable_pub, reason = "a crate of its own in `fuzz`")]

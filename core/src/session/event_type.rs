@@ -86,7 +86,7 @@ impl EventCounters {
         self.0.get(kind as usize).copied().unwrap_or_default()
     }
 
-    #[cfg(feature = "alloc")]
+    #[cfg(any(test, feature = "alloc"))]
     pub(crate) fn count(&mut self, kind: EventType) {
         if let Some(counter) = self.0.get_mut(kind as usize) {
             *counter = counter.wrapping_add(1);

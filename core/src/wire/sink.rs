@@ -91,7 +91,8 @@ impl fmt::Display for Full {
 
 impl core::error::Error for Full {}
 
-#[cfg(feature = "alloc")]
+// Tests have a heap in every profile.
+#[cfg(any(test, feature = "alloc"))]
 impl Sink for alloc::vec::Vec<u8> {
     #[inline]
     fn put(&mut self, bytes: &[u8]) -> Result<(), Full> {

@@ -1,73 +1,33 @@
-//! A network in memory: clusters, and every session message that passes between them.
+//! Clusters in a network in memory.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use folkmoot_core::channel::{Channel, ChannelConfig, Lane, MemberIndex, To};
 use folkmoot_core::cluster::{Cluster, ClusterConfig, ClusterEvent, ContextId};
-use folkmoot_core::engine::{CloseReason, ConnId, Engine, Gather, Input, Output, Target};
 use folkmoot_core::java::JavaBytes;
 use folkmoot_core::session::{
     DeltaManager, DeltaManagerConfig, DeltaSession, EventType, SessionId, SessionMessage,
 };
 use folkmoot_core::time::Instant;
-use folkmoot_core::wire::{ChannelData, Deframed, SendOptions, deframe};
+use folkmoot_core::wire::SendOptions;
 
-/// Wall clock of all tests at their start.
-pub(crate) const UNIX_MS: u64 = 1_700_000_000_000;
+use crate::network::{self, Machine, Node, UNIX_MS};
+pub(crate) use crate::network::{Passed, at};
 
 /// The application of most tests.
 pub(crate) const SHOP: &str = "/shop";
 
-pub(crate) struct Node {
-    pub(crate) cluster: Cluster,
-    pub(crate) shop: Option<ContextId>,
-    pub(crate) alive: bool,
-    /// Takes part in nothing, but its kernel accepts connections and buffers bytes.
-    pub(crate) paused: bool,
-    events: Vec<ClusterEvent>,
-}
+/// One with whole clusters.
+pub(crate) type Net = network::Net<Cluster>;
 
-type End = (usize, ConnId);
+impl Machine for Cluster {
+    type Event = ClusterEvent;
+    type Context = ContextId;
 
-/// A session message that passed, kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Passed {
-    pub(crate) from: usize,
-    pub(crate) to: usize,
-    pub(crate) options: u32,
-    /// The lane's connection at the receiver, for questions of order.
-    pub(crate) stream: Vec<u8>,
-}
-
-impl Passed {
-    pub(crate) fn message(&self) -> SessionMessage<'_> {
-        SessionMessage::read(&self.stream).expect("a session message")
+    fn next_event(&mut self) -> Option<ClusterEvent> {
+        self.poll_event()
     }
-
-    pub(crate) fn kind(&self) -> EventType {
-        self.message().kind().expect("a known kind")
-    }
-
-    pub(crate) fn id(&self) -> String {
-        String::from_utf8(self.message().session_id.unwrap().to_vec()).unwrap()
-    }
-}
-
-pub(crate) struct Net {
-    pub(crate) now: Instant,
-    pub(crate) nodes: Vec<Node>,
-    streams: BTreeMap<End, End>,
-    gathered: BTreeMap<End, Vec<u8>>,
-    /// Every session message that arrived, in order.
-    pub(crate) passed: Vec<Passed>,
-    /// How far the clock of a node is ahead when it starts.
-    pub(crate) unix_offset_ms: BTreeMap<usize, i64>,
-}
-
-pub(crate) fn at(node: usize) -> SocketAddr {
-    SocketAddr::from(([10, 0, 0, 1], 4000 + node as u16))
 }
 
 /// What a node looks like to others.
@@ -79,17 +39,6 @@ pub(crate) enum Kind {
 }
 
 impl Net {
-    pub(crate) fn new() -> Self {
-        Self {
-            now: Instant::from_millis(1_000),
-            nodes: Vec::new(),
-            streams: BTreeMap::new(),
-            gathered: BTreeMap::new(),
-            passed: Vec::new(),
-            unix_offset_ms: BTreeMap::new(),
-        }
-    }
-
     /// So many nodes with the shop, ready to serve.
     pub(crate) fn with(nodes: usize) -> Self {
         let mut net = Self::new();
@@ -279,37 +228,6 @@ impl Net {
         (UNIX_MS + self.now.as_nanos() / 1_000_000) as i64
     }
 
-    /// The messages since the last time: kind, id, and from where to where.
-    pub(crate) fn take_passed(&mut self) -> Vec<Passed> {
-        std::mem::take(&mut self.passed)
-    }
-
-    pub(crate) fn events(&mut self, node: usize) -> Vec<ClusterEvent> {
-        self.settle();
-        std::mem::take(&mut self.nodes[node].events)
-    }
-
-    // --- the network ----------------------------------------------------------------------------------------------
-
-    /// A process dies: its kernel resets what was open, and says nothing else.
-    pub(crate) fn kill(&mut self, node: usize) {
-        self.nodes[node].alive = false;
-        for ((mine, conn), (other, theirs)) in self.streams.clone() {
-            if mine == node && other != node {
-                self.streams.remove(&(mine, conn));
-                self.streams.remove(&(other, theirs));
-                self.input(
-                    other,
-                    Input::Closed {
-                        conn: theirs,
-                        reason: CloseReason::Reset,
-                    },
-                );
-            }
-        }
-        self.settle();
-    }
-
     /// A dead node comes back as another incarnation.
     pub(crate) fn restart(
         &mut self,
@@ -324,7 +242,7 @@ impl Net {
         self.register(node, manager);
     }
 
-    fn start(&self, node: usize, channel: ChannelConfig, config: ClusterConfig) -> Node {
+    fn start(&self, node: usize, channel: ChannelConfig, config: ClusterConfig) -> Node<Cluster> {
         let mut seed = [node as u8 + 1; 32];
         seed[1] = (self.now.as_nanos() / 1_000_000_000) as u8;
         let offset = self.unix_offset_ms.get(&node).copied().unwrap_or_default();
@@ -332,182 +250,6 @@ impl Net {
         let channel = Channel::new(channel, seed, self.now, unix_ms).unwrap();
         let mut cluster = Cluster::new(channel, config);
         cluster.start(self.now);
-        Node {
-            cluster,
-            shop: None,
-            alive: true,
-            paused: false,
-            events: Vec::new(),
-        }
-    }
-
-    fn input(&mut self, node: usize, input: Input<'_>) {
-        let node = &mut self.nodes[node];
-        if node.alive {
-            node.cluster.handle(self.now, input);
-        }
-    }
-
-    /// Works off every output of every node.
-    pub(crate) fn settle(&mut self) {
-        loop {
-            let mut quiet = true;
-            for node in 0..self.nodes.len() {
-                if !self.nodes[node].alive || self.nodes[node].paused {
-                    continue;
-                }
-                while let Some(output) = self.nodes[node].cluster.poll_output() {
-                    quiet = false;
-                    self.output(node, output);
-                }
-                let node = &mut self.nodes[node];
-                node.events
-                    .extend(std::iter::from_fn(|| node.cluster.poll_event()));
-                if node.cluster.poll_timeout().is_some_and(|at| at <= self.now) {
-                    quiet = false;
-                    node.cluster.handle(self.now, Input::Timeout);
-                }
-            }
-            if quiet {
-                return;
-            }
-        }
-    }
-
-    fn output(&mut self, node: usize, output: Output) {
-        match output {
-            Output::Connect { conn, to } => self.open(node, conn, to),
-            Output::Transmit { conn } => self.transmit(node, conn),
-            Output::Datagram { conn, to } => {
-                assert_eq!(to, Target::Group);
-                let bytes = self.pending(node, conn);
-                self.nodes[node]
-                    .cluster
-                    .transmitted(self.now, conn, bytes.len());
-                for other in 0..self.nodes.len() {
-                    if !self.nodes[other].paused {
-                        let from = "10.0.0.1:45564".parse().unwrap();
-                        self.input(
-                            other,
-                            Input::Datagram {
-                                from,
-                                bytes: &bytes,
-                            },
-                        );
-                    }
-                }
-            }
-            Output::Close { conn } | Output::Abort { conn } => {
-                if matches!(output, Output::Close { .. }) {
-                    self.transmit(node, conn);
-                }
-                if let Some((other, theirs)) = self.streams.remove(&(node, conn)) {
-                    self.streams.remove(&(other, theirs));
-                    self.input(
-                        other,
-                        Input::Closed {
-                            conn: theirs,
-                            reason: CloseReason::EndOfStream,
-                        },
-                    );
-                }
-            }
-            Output::PauseRead { .. } | Output::ResumeRead { .. } => {}
-        }
-    }
-
-    fn open(&mut self, node: usize, conn: ConnId, to: SocketAddr) {
-        let target =
-            (0..self.nodes.len()).find(|&other| self.nodes[other].alive && at(other) == to);
-        let accepted = target.and_then(|other| {
-            let from = SocketAddr::from(([10, 0, 0, 1], 50_000 + conn.slot() as u16));
-            Some((other, self.nodes[other].cluster.accept(self.now, from)?))
-        });
-        match accepted {
-            Some((other, theirs)) => {
-                self.streams.insert((node, conn), (other, theirs));
-                self.streams.insert((other, theirs), (node, conn));
-                self.input(node, Input::Connected { conn });
-            }
-            None => self.input(
-                node,
-                Input::Closed {
-                    conn,
-                    reason: CloseReason::Refused,
-                },
-            ),
-        }
-    }
-
-    /// A stopped process goes on, and with it what waited for it.
-    pub(crate) fn resume(&mut self, node: usize) {
-        self.nodes[node].paused = false;
-        for (sender, conn) in self.streams.keys().copied().collect::<Vec<_>>() {
-            self.transmit(sender, conn);
-        }
-        self.settle();
-    }
-
-    fn pending(&self, node: usize, conn: ConnId) -> Vec<u8> {
-        let mut gather = Gather::new();
-        self.nodes[node].cluster.transmit(conn, &mut gather);
-        gather.runs().concat()
-    }
-
-    fn transmit(&mut self, node: usize, conn: ConnId) {
-        while let Some(&(other, theirs)) = self.streams.get(&(node, conn)) {
-            if self.nodes[other].paused {
-                return;
-            }
-            let bytes = self.pending(node, conn);
-            if bytes.is_empty() {
-                return;
-            }
-            self.nodes[node]
-                .cluster
-                .transmitted(self.now, conn, bytes.len());
-            self.tap(node, (other, theirs), &bytes);
-            self.input(
-                other,
-                Input::Received {
-                    conn: theirs,
-                    bytes: &bytes,
-                },
-            );
-        }
-    }
-
-    /// Keeps the session messages among the frames.
-    fn tap(&mut self, from: usize, to: End, bytes: &[u8]) {
-        let gathered = self.gathered.entry(to).or_default();
-        gathered.extend_from_slice(bytes);
-        while let Ok(Deframed::Frame { data, consumed }) = deframe(gathered, 1 << 30) {
-            if let Ok(data) = ChannelData::decode(data)
-                && SessionMessage::read(data.message).is_some()
-            {
-                self.passed.push(Passed {
-                    from,
-                    to: to.0,
-                    options: data.options.bits(),
-                    stream: data.message.to_vec(),
-                });
-            }
-            gathered.drain(..consumed);
-        }
-    }
-
-    /// Lets time pass, timer by timer.
-    pub(crate) fn run(&mut self, time: Duration) {
-        let end = self.now + time;
-        loop {
-            self.settle();
-            let running = self.nodes.iter().filter(|node| node.alive && !node.paused);
-            match running.filter_map(|node| node.cluster.poll_timeout()).min() {
-                Some(next) if next <= end => self.now = next.max(self.now),
-                _ => break,
-            }
-        }
-        self.now = end;
-        self.settle();
+        Node::new(cluster)
     }
 }
