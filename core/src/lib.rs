@@ -20,7 +20,13 @@
 //! | `alloc` | everything else; no operating system |
 //! | `std` (default) | `alloc`, and errors of the standard library as sources |
 //! | `serde` | attribute values to and from any `serde` type; brings `alloc` |
+//! | `encrypt` (default) | `EncryptInterceptor`; brings `alloc` |
+//! | `gzip` (default) | `GzipInterceptor`; brings `alloc` |
 //! | `defmt` | `defmt::Format` on what firmware logs |
+//! | `plant` | errors to be planted on purpose, for the simulator alone; brings `alloc` |
+//! | `tracing` | a line for each event that is polled, by the crate [`tracing`](https://docs.rs/tracing), which needs an allocator itself |
+//!
+//! Each builds alone and with any others; `.ci/features` goes through all of them.
 //!
 //! What needs `alloc`, and why:
 //!
@@ -28,8 +34,14 @@
 //! |---|---|
 //! | `channel`, `membership`, `transport` | queues, tables and gathered frames grow up to limits that are chosen at run time; [`fixed`] has them with capacities in its type |
 //! | `cluster`, `session` (but its messages) | many managers; sessions and held messages shared between tables; filters by closures |
-//! | `java` | values as trees and graphs are as large as what they describe; [`fixed`] carries them as bytes |
+//! | `interceptor` | what a layer makes of a message has a length of its own; layers keep back, gather and reorder up to limits chosen at run time |
+//! | `map` | entries of any size in any number, with what an owner makes of them; [`fixed`] is without maps |
+//! | `java` (but its errors) | values as trees and graphs are as large as what they describe; [`fixed`] carries them as bytes |
 //! | `wire::Member` | owns its fields, whatever their length; `wire::MemberBlock` borrows them |
+//! | `wire::Sink` for `Vec` and `BytesMut` | they are on the heap; `wire::SliceSink` and `heapless::Vec` are not |
+//! | `plant` | only for the simulator, which has a heap |
+//!
+//! The capacities of a member without a heap are the parameters of one type, [`fixed::Memory`].
 #![no_std]
 #![cfg_attr(
     not(test),
@@ -42,7 +54,7 @@
     )
 )]
 
-#[cfg(feature = "alloc")]
+#[cfg(any(test, feature = "alloc"))]
 extern crate alloc;
 #[cfg(any(test, feature = "std"))]
 extern crate std;
@@ -56,6 +68,8 @@ pub mod fixed;
 #[cfg(feature = "alloc")]
 pub mod interceptor;
 pub mod java;
+#[cfg_attr(not(feature = "tracing"), allow(dead_code, reason = "nobody is told"))]
+mod log;
 #[cfg(feature = "alloc")]
 pub mod map;
 #[cfg(feature = "alloc")]

@@ -6,6 +6,7 @@ use core::net::SocketAddr;
 
 use super::MemberIndex;
 use crate::interceptor::{Refusal, ThroughputStats};
+use crate::log::{Loggable, Weight};
 use crate::wire::{DecodeError, UniqueId};
 
 /// Something that happened, from [`Channel::poll_event`](super::Channel::poll_event).
@@ -47,6 +48,21 @@ pub enum ChannelEvent {
     Throughput(ThroughputStats),
     /// The channel has stopped: everything was said or its time was over.
     Stopped,
+}
+
+impl Loggable for ChannelEvent {
+    fn weight(&self) -> Option<Weight> {
+        Some(match self {
+            Self::BadInput { .. } | Self::Lost { .. } => Weight::Warn,
+            Self::Sent { faulty, .. } if !faulty.is_empty() => Weight::Warn,
+            Self::MemberAdded(_)
+            | Self::MemberDisappeared(_)
+            | Self::Settled
+            | Self::Throughput(_)
+            | Self::Stopped => Weight::Info,
+            Self::Sent { .. } | Self::QueueReady(_) => Weight::Debug,
+        })
+    }
 }
 
 /// Why a destination is faulty. `ChannelException.FaultyMember`.

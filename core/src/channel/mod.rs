@@ -48,6 +48,7 @@ pub use stats::{BadInputStats, ChannelStats};
 
 use crate::engine::Output;
 use crate::interceptor::stack::Stack;
+use crate::log::logged;
 pub use crate::membership::StaticMember;
 use crate::membership::goodbyes::Goodbyes;
 use crate::membership::local::Local;
@@ -247,7 +248,7 @@ impl Channel {
 
     /// The next event, until `None`.
     pub fn poll_event(&mut self) -> Option<ChannelEvent> {
-        self.events.pop_front()
+        self.events.pop_front().map(logged)
     }
 
     /// Whether somebody of this domain is none of us. `DomainFilterInterceptor`.

@@ -7,8 +7,9 @@ use super::ContextId;
 use crate::channel::rpc::RpcMessageError;
 use crate::channel::{ChannelEvent, MemberIndex};
 use crate::java::{JavaError, JavaString};
+use crate::log::{Loggable, Weight};
 use crate::map::MapRefusal;
-use crate::session::{EventType, MessageError, SessionId, TransferOutcome};
+use crate::session::{EventType, MessageError, SessionId, TransferOutcome, TransferResult};
 use crate::wire::DecodeError;
 
 /// Something that happened, from [`Cluster::poll_event`](super::Cluster::poll_event).
@@ -126,6 +127,34 @@ pub enum ClusterEvent {
         /// How far it is ahead.
         ahead_ms: i64,
     },
+}
+
+impl Loggable for ClusterEvent {
+    fn weight(&self) -> Option<Weight> {
+        Some(match self {
+            // The channel has said so.
+            Self::Channel(_) => return None,
+            Self::Refused { .. } | Self::Lagging(_) | Self::ClockSkew { .. } => Weight::Warn,
+            Self::StateGiven {
+                complete: false, ..
+            } => Weight::Warn,
+            Self::StateTransfer { outcome, .. } => match outcome.result {
+                TransferResult::Incomplete | TransferResult::TimedOut => Weight::Warn,
+                TransferResult::NoMembers
+                | TransferResult::Complete
+                | TransferResult::NoContextManager
+                | TransferResult::NotAwaited => Weight::Info,
+            },
+            Self::StateGiven { .. } | Self::ContextStarted { .. } | Self::Reconciled { .. } => {
+                Weight::Info
+            }
+            Self::SessionFetched { .. }
+            | Self::SessionCreated { .. }
+            | Self::SessionExpired { .. }
+            | Self::SessionIdChanged { .. }
+            | Self::AttributeChanged { .. } => Weight::Debug,
+        })
+    }
 }
 
 /// Whose doing something was.

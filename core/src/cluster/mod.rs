@@ -29,6 +29,7 @@ pub use crate::map::Access;
 use crate::channel::{Channel, ChannelEvent, Inbound, MemberIndex, Verdict};
 use crate::engine::{ConnId, Engine, Gather, Input, Output};
 use crate::java::{JavaString, ObjectOutput};
+use crate::log::logged;
 use crate::session::{Cx, DeltaManager, DeltaManagerConfig, Out, SOON, Wanted, manager_name};
 use crate::time::Instant;
 
@@ -228,7 +229,7 @@ impl Cluster {
 
     /// The next event, until `None`.
     pub fn poll_event(&mut self) -> Option<ClusterEvent> {
-        self.managers.events.pop()
+        self.managers.events.pop().map(logged)
     }
 
     /// The contexts of all managers.

@@ -15,6 +15,7 @@ use super::{
 };
 use crate::engine::{CloseReason, ConnId, Engine, Gather, Input, Output, Target};
 use crate::java::places::Walk;
+use crate::log::logged;
 use crate::rng::{Rng, Seed};
 use crate::time::{Instant, WallClock};
 use crate::wire::member::{self, SHUTDOWN};
@@ -200,7 +201,7 @@ impl<'m, L> Cluster<'m, L> {
 
     /// What happened, the oldest first, until `None`.
     pub fn poll_event(&mut self) -> Option<Event> {
-        self.events.pop_front()
+        self.events.pop_front().map(logged)
     }
 
     /// What has been counted.

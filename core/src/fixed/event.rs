@@ -1,6 +1,7 @@
 //! What a cluster member tells its owner, and counts.
 
 use super::MemberIndex;
+use crate::log::{Loggable, Weight};
 use crate::session::EventType;
 use crate::time::Instant;
 use crate::wire::{DecodeError, SendOptions, UniqueId};
@@ -34,6 +35,29 @@ pub enum Event {
     Refused(Option<EventType>, Refusal),
     /// Everything was said, the member has stopped.
     Stopped,
+}
+
+impl Loggable for Event {
+    fn weight(&self) -> Option<Weight> {
+        Some(match self {
+            Self::BadInput(_) | Self::Refused(..) | Self::Faulty(..) => Weight::Warn,
+            Self::StateGiven {
+                complete: false, ..
+            } => Weight::Warn,
+            Self::StateTransfer(result, _) => match result {
+                TransferResult::Incomplete | TransferResult::TimedOut => Weight::Warn,
+                TransferResult::NoMembers
+                | TransferResult::Complete
+                | TransferResult::NoContextManager => Weight::Info,
+            },
+            Self::MemberAdded(_)
+            | Self::MemberDisappeared(_)
+            | Self::Settled
+            | Self::StateGiven { .. }
+            | Self::Stopped => Weight::Info,
+            Self::Acknowledged(..) => Weight::Debug,
+        })
+    }
 }
 
 /// Why a destination is faulty. `ChannelException.FaultyMember`.
