@@ -84,8 +84,16 @@ fn main() {
     write(root, "new_session_id", payloads(&[15]).into_iter());
     layers(root, &tribes("interceptors.json"));
     let maps = [tribes("mapmessage.json"), ha("live_backup.json")].concat();
-    write(root, "rpc_message", tribes("rpc.json").into_iter().chain(maps.clone()));
-    write(root, "map_message", ha("map_entry.json").into_iter().chain(maps));
+    write(
+        root,
+        "rpc_message",
+        tribes("rpc.json").into_iter().chain(maps.clone()),
+    );
+    write(
+        root,
+        "map_message",
+        ha("map_entry.json").into_iter().chain(maps),
+    );
     write(root, "channel", scripts().into_iter());
     let told = deltas
         .iter()
@@ -95,6 +103,16 @@ fn main() {
         root,
         "cluster",
         told.map(|(kind, payload)| session_script(kind, payload)),
+    );
+    let told = deltas
+        .iter()
+        .map(|delta| (13, delta))
+        .chain(states.iter().map(|state| (12, state)));
+    write(
+        root,
+        "fixed",
+        told.enumerate()
+            .map(|(number, (kind, payload))| fixed_script(number as u8, kind, payload)),
     );
     let cookies: [&[u8]; 4] = [
         b"JSESSIONID=0A1B2C3D4E5F60718293A4B5C6D7E8F9.nodeA",
@@ -206,6 +224,30 @@ fn session_script(kind: u8, payload: &[u8]) -> Vec<u8> {
         requests,
         &message(14, [0, 0]),
         &message(4, [0, 0]),
+    ]
+    .concat()
+}
+
+/// The same for a member in fixed memory, with messages of its owner's own.
+fn fixed_script(number: u8, kind: u8, payload: &[u8]) -> Vec<u8> {
+    let [high, low] = (payload.len() as u16).to_be_bytes();
+    let message = |kind: u8, len: [u8; 2]| [12, kind, 0, 0, len[0], len[1]];
+    let requests: &[u8] = &[
+        14, 1, 0, 14, 3, 30, 14, 7, 0, 14, 2, 0, 4, 10, 7, 1, 14, 0, 0, 14, 3, 1, 14, 7, 1, 14, 6,
+        1, 14, 9, 1,
+    ];
+    let own: &[u8] = &[9, 6, 4, 9, 2, 1, 3, 0, 0, 0, 255, 11, 4, 250];
+    [
+        // Every kind of configuration, with members and without.
+        &[number & 31 | 32][..],
+        &message(1, [0, 0]),
+        &message(kind, [high, low]),
+        payload,
+        requests,
+        own,
+        &message(14, [0, 0]),
+        &message(4, [0, 0]),
+        &[10, 0, 4, 255, 10, 1],
     ]
     .concat()
 }

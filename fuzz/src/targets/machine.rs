@@ -21,16 +21,16 @@ use folkmoot_core::wire::{
 };
 
 /// What the input still holds.
-struct Script<'a>(&'a [u8]);
+pub(super) struct Script<'a>(pub(super) &'a [u8]);
 
 impl<'a> Script<'a> {
-    fn byte(&mut self) -> u8 {
+    pub(super) fn byte(&mut self) -> u8 {
         let (first, rest) = self.0.split_first().unwrap_or((&0, &[]));
         self.0 = rest;
         *first
     }
 
-    fn bytes(&mut self, len: usize) -> &'a [u8] {
+    pub(super) fn bytes(&mut self, len: usize) -> &'a [u8] {
         let (head, rest) = self.0.split_at(len.min(self.0.len()));
         self.0 = rest;
         head
@@ -38,15 +38,15 @@ impl<'a> Script<'a> {
 }
 
 /// A machine with a driver's memory of its connections.
-struct World<E> {
-    engine: E,
-    now: Instant,
+pub(super) struct World<E> {
+    pub(super) engine: E,
+    pub(super) now: Instant,
     /// Connections by id; whether the peer opened them.
-    open: BTreeMap<u64, bool>,
-    connecting: Vec<ConnId>,
+    pub(super) open: BTreeMap<u64, bool>,
+    pub(super) connecting: Vec<ConnId>,
 }
 
-const ADDRESS: SocketAddr =
+pub(super) const ADDRESS: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 4000);
 
 /// One of a few peers.
@@ -86,7 +86,7 @@ fn message(from: u8, options: u32, body: &[u8]) -> Vec<u8> {
 }
 
 impl<E: Engine> World<E> {
-    fn new(engine: E) -> Self {
+    pub(super) fn new(engine: E) -> Self {
         let now = Instant::from_millis(1);
         Self {
             engine,
@@ -97,7 +97,7 @@ impl<E: Engine> World<E> {
     }
 
     /// Does what the machine wants. Sockets take everything at once.
-    fn drain(&mut self) {
+    pub(super) fn drain(&mut self) {
         let mut count = 0;
         while let Some(output) = self.engine.poll_output() {
             count += 1;
@@ -176,7 +176,7 @@ impl<E: Engine> World<E> {
     }
 
     /// One thing that happens, if it is none of the machine's own.
-    fn step(&mut self, what: u8, script: &mut Script<'_>) {
+    pub(super) fn step(&mut self, what: u8, script: &mut Script<'_>) {
         match what % 12 {
             0 => {
                 let from = SocketAddr::new(
@@ -274,7 +274,7 @@ impl<E: Engine> World<E> {
     }
 
     /// Lets time pass, waking the machine whenever it wants.
-    fn pass(&mut self, wait: Duration) {
+    pub(super) fn pass(&mut self, wait: Duration) {
         let until = self.now + wait;
         let mut turns = 0;
         while let Some(at) = self.engine.poll_timeout().filter(|at| *at <= until) {
@@ -415,7 +415,7 @@ pub fn cluster(input: &[u8]) {
 }
 
 /// A session message from a peer, with a payload out of the input.
-fn session_message(world: &mut World<Cluster>, script: &mut Script<'_>) {
+pub(super) fn session_message<E: Engine>(world: &mut World<E>, script: &mut Script<'_>) {
     let (event_type, id, flags) = (script.byte(), script.byte() % 4, script.byte());
     let len = usize::from(script.byte()) << 8 | usize::from(script.byte());
     let payload = script.bytes(len);

@@ -1,5 +1,6 @@
 //! The formats and machines of `folkmoot-core`.
 
+pub mod fixed;
 pub mod interceptor;
 pub mod java;
 pub mod machine;
@@ -33,4 +34,5 @@ pub const TARGETS: &[Target] = &[
     ("map_message", map::map_message),
     ("channel", machine::channel),
     ("cluster", machine::cluster),
+    ("fixed", fixed::fixed),
 ];
