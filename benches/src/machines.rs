@@ -28,11 +28,16 @@ impl ChannelListener for Counter {
     }
 }
 
-fn addresses() -> [SocketAddr; 2] {
+/// Where the two of a [`Pipe`] listen.
+pub fn addresses() -> [SocketAddr; 2] {
     [4001, 4002].map(|port| ([127, 0, 0, 1], port).into())
 }
 
-fn channel(number: usize) -> Result<Channel> {
+/// The channel of one of the two.
+///
+/// # Errors
+/// Never, with these settings.
+pub fn channel(number: usize) -> Result<Channel> {
     let members: Vec<_> = addresses()
         .into_iter()
         .enumerate()

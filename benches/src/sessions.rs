@@ -27,6 +27,14 @@ struct Donor {
     joiner_port: u16,
 }
 
+/// One state transfer.
+struct Transfer {
+    millis: f64,
+    /// Peak memory beyond what the donor had before, and the joiner after.
+    donor_mib: f64,
+    joiner_mib: f64,
+}
+
 /// Prints a table of the time from asking for the sessions to having them, by the joiner's clock.
 ///
 /// # Errors
@@ -68,11 +76,13 @@ pub fn compare(java: &Java, scratch: &Path, rounds: usize) -> Result<()> {
             joiner_port,
         });
     }
-    let mut measured: Vec<(Kind, Kind, Vec<f64>)> = Vec::new();
+    let mut measured: Vec<(Kind, Kind, Vec<Transfer>)> = Vec::new();
     for _ in 0..rounds {
         for donor in &donors {
             for joiner in [Kind::Tomcat, Kind::Folkmoot] {
                 let name = format!("{joiner:?} joining {:?}", donor.kind);
+                donor.process.reset_peak()?;
+                let before = donor.process.memory()?.now_mib;
                 let mut process = start(&name, joiner, donor.joiner_port, donor.port, 0)?;
                 let [nanos, sessions] = process.expect("TRANSFERRED", PATIENCE)?[..] else {
                     return Err(format!("{name}: no figures").into());
@@ -80,34 +90,47 @@ pub fn compare(java: &Java, scratch: &Path, rounds: usize) -> Result<()> {
                 if sessions != SESSIONS {
                     return Err(format!("{name}: {sessions} of {SESSIONS} sessions").into());
                 }
+                let joined = process.memory()?;
                 process.finish()?;
-                let millis = nanos as f64 / 1e6;
+                let transfer = Transfer {
+                    millis: nanos as f64 / 1e6,
+                    donor_mib: donor.process.memory()?.peak_mib - before,
+                    joiner_mib: joined.peak_mib - joined.now_mib,
+                };
                 match measured
                     .iter_mut()
                     .find(|(d, j, _)| (*d, *j) == (donor.kind, joiner))
                 {
-                    Some((_, _, all)) => all.push(millis),
-                    None => measured.push((donor.kind, joiner, vec![millis])),
+                    Some((_, _, all)) => all.push(transfer),
+                    None => measured.push((donor.kind, joiner, vec![transfer])),
                 }
             }
         }
     }
     println!();
-    println!("| {SESSIONS} sessions of {SIZE} bytes | to a joining | median ms | least | most |");
-    println!("|---|---|---:|---:|---:|");
-    for (donor, joiner, millis) in &measured {
-        let least = millis.iter().copied().fold(f64::INFINITY, f64::min);
-        let most = millis.iter().copied().fold(0.0, f64::max);
-        let middle = median(millis, |figure| *figure);
-        println!("| from {donor:?} | {joiner:?} | {middle:.1} | {least:.1} | {most:.1} |");
+    println!(
+        "| {SESSIONS} sessions of {SIZE} bytes | to a joining | median ms | least | most | donor MiB | joiner MiB |"
+    );
+    println!("|---|---|---:|---:|---:|---:|---:|");
+    for (donor, joiner, all) in &measured {
+        let least = all.iter().map(|t| t.millis).fold(f64::INFINITY, f64::min);
+        let most = all.iter().map(|t| t.millis).fold(0.0, f64::max);
+        let middle = median(all, |t| t.millis);
+        let [gave, took] = [median(all, |t| t.donor_mib), median(all, |t| t.joiner_mib)];
+        println!(
+            "| from {donor:?} | {joiner:?} | {middle:.1} | {least:.1} | {most:.1} | {gave:.1} | {took:.1} |"
+        );
     }
     let of = |kind: Kind| {
         let both = measured.iter().find(|(d, j, _)| (*d, *j) == (kind, kind));
-        both.map_or(f64::NAN, |(_, _, millis)| median(millis, |figure| *figure))
+        both.map_or(f64::NAN, |(_, _, all)| median(all, |t| t.millis))
     };
     println!(
-        "| Folkmoot to Folkmoot against Tomcat to Tomcat | | 1/{:.1} | | |",
+        "| Folkmoot to Folkmoot against Tomcat to Tomcat | | 1/{:.1} | | | | |",
         of(Kind::Tomcat) / of(Kind::Folkmoot)
+    );
+    println!(
+        "MiB: the peak of resident memory beyond what the donor had before, and the joiner after."
     );
     for donor in donors {
         donor.process.finish()?;

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use folkmoot::{Cluster, DeltaManager, SendOptions, SessionId, StaticMember};
+use folkmoot_core::session::EventType;
 
 use crate::{Result, local};
 
@@ -28,6 +29,8 @@ struct Writers {
     acknowledged: [AtomicU64; CALLERS],
     /// Writes that some member did not acknowledge, or that found a full queue.
     failed: AtomicU64,
+    /// Callers at work.
+    writing: AtomicU64,
 }
 
 /// Runs until standard input ends: our port and the others'.
@@ -36,11 +39,12 @@ struct Writers {
 /// |---|---|
 /// | `create` | `OK`: the sessions are there |
 /// | `begin` | `OK`: all callers write until told to stop |
-/// | `stop` | `OK` |
+/// | `stop` | `OK`: no caller begins another write |
+/// | `writing` | `WRITING` and how many callers are still at work |
 /// | `acknowledged` | `ACKNOWLEDGED` and the last acknowledged number of each caller |
 /// | `failed` | `FAILED` and how many writes were not acknowledged by all |
 /// | `values` | `VALUES` and the number in each caller's session, 0 for none |
-/// | `counters` | `COUNTERS`, ACKs received, messages received, members |
+/// | `counters` | `COUNTERS`, ACKs received, messages received, members, deltas sent, deltas received |
 ///
 /// # Errors
 /// No such port, no state in time.
@@ -84,7 +88,11 @@ pub fn run(words: &[&str]) -> Result<()> {
                     writers.stop.store(false, Ordering::Release);
                     for caller in 0..CALLERS {
                         let (manager, writers) = (&manager, &writers);
-                        scope.spawn(move || write(manager, writers, caller));
+                        writers.writing.fetch_add(1, Ordering::AcqRel);
+                        scope.spawn(move || {
+                            write(manager, writers, caller);
+                            writers.writing.fetch_sub(1, Ordering::AcqRel);
+                        });
                     }
                     println!("OK");
                 }
@@ -95,6 +103,7 @@ pub fn run(words: &[&str]) -> Result<()> {
                 "acknowledged" => {
                     println!("ACKNOWLEDGED {}", numbers(&writers.acknowledged));
                 }
+                "writing" => println!("WRITING {}", writers.writing.load(Ordering::Acquire)),
                 "failed" => println!("FAILED {}", writers.failed.load(Ordering::Acquire)),
                 "values" => {
                     let values: Vec<String> = (0..CALLERS)
@@ -103,12 +112,14 @@ pub fn run(words: &[&str]) -> Result<()> {
                     println!("VALUES {}", values.join(" "));
                 }
                 "counters" => {
-                    let stats = cluster.stats();
+                    let (stats, sessions) = (cluster.stats(), manager.stats());
                     println!(
-                        "COUNTERS {} {} {}",
+                        "COUNTERS {} {} {} {} {}",
                         stats.acks_received,
                         stats.messages_received,
-                        cluster.members().len()
+                        cluster.members().len(),
+                        sessions.sent.get(EventType::SessionDelta),
+                        sessions.received.get(EventType::SessionDelta),
                     );
                 }
                 _ => return Err(format!("`{line}`?").into()),

@@ -1,7 +1,7 @@
 //! Members are killed, stopped and restarted while 16 callers write: no acknowledged write is lost, memory and
 //! descriptors stay flat, and both sides count the same.
 //!
-//! About twenty seconds; ten minutes with `FOLKMOOT_LONG=1`.
+//! About twenty seconds for each driver; ten minutes with `FOLKMOOT_LONG=1`.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -16,7 +16,11 @@ const NODES: usize = 4;
 /// What an allocator may keep after the first faults, beyond which memory is not flat.
 const GROWTH_MIB: f64 = 24.0;
 
+/// How long a member is stopped: for a moment, and until its messages have failed.
+const STOPPED: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(5)];
+
 struct Nodes {
+    driver: &'static str,
     ports: [u16; NODES],
     running: [Option<Process>; NODES],
     logs: PathBuf,
@@ -27,6 +31,7 @@ impl Nodes {
     fn start(&mut self, node: usize) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_folkmoot-benches"));
         command.arg("soak").arg(self.ports[node].to_string());
+        command.env("FOLKMOOT_DRIVER", self.driver);
         let others = self.ports.iter().enumerate().filter(|(n, _)| *n != node);
         command.args(others.map(|(_, port)| port.to_string()));
         self.starts += 1;
@@ -86,6 +91,50 @@ impl Nodes {
         }
     }
 
+    /// One that was away has everything that had been acknowledged when it was back.
+    fn caught_up(&mut self, node: usize) {
+        let acknowledged = self.ask(0, "acknowledged");
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let there = self.ask(node, "values");
+            if there
+                .iter()
+                .zip(&acknowledged)
+                .all(|(there, said)| there >= said)
+            {
+                return;
+            }
+            assert!(
+                Instant::now() < until,
+                "node {node}: {acknowledged:?} was acknowledged, {there:?} is there"
+            );
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// Until no caller is at work any more.
+    fn quiet(&mut self) {
+        self.ask(0, "stop");
+        let until = Instant::now() + PATIENCE;
+        while self.ask(0, "writing") != [0] {
+            assert!(Instant::now() < until, "a caller never ends");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Until all hold the same; gives it.
+    fn equal(&mut self) -> Vec<u64> {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let values = self.ask(0, "values");
+            if (1..NODES).all(|node| self.ask(node, "values") == values) {
+                return values;
+            }
+            assert!(Instant::now() < until, "they never hold the same");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     /// What was acknowledged by all members of that moment is with the one that was left alone.
     fn nothing_is_lost(&mut self) {
         let acknowledged = self.ask(0, "acknowledged");
@@ -100,20 +149,33 @@ impl Nodes {
     }
 }
 
-fn scratch() -> PathBuf {
-    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("soak");
+fn scratch(driver: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR"))
+        .join("soak")
+        .join(driver);
     std::fs::create_dir_all(&path).expect("a directory for logs");
     path
 }
 
 #[test]
-fn nothing_acknowledged_is_lost_while_members_die_and_come_back() {
+fn nothing_acknowledged_is_lost_while_members_die_and_come_back_mio() {
+    soak("mio");
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_while_members_die_and_come_back_io_uring() {
+    soak("io_uring");
+}
+
+fn soak(driver: &'static str) {
+    let began = Instant::now();
     let long = std::env::var_os("FOLKMOOT_LONG").is_some_and(|value| value == "1");
     let until = Instant::now() + Duration::from_secs(if long { 600 } else { 12 });
     let mut nodes = Nodes {
+        driver,
         ports: free_ports().expect("free ports"),
         running: [const { None }; NODES],
-        logs: scratch(),
+        logs: scratch(driver),
         starts: 0,
     };
     (0..NODES).for_each(|node| nodes.start(node));
@@ -137,7 +199,7 @@ fn nothing_acknowledged_is_lost_while_members_die_and_come_back() {
             }
             1 => {
                 nodes.signal(victim, libc::SIGSTOP);
-                std::thread::sleep(Duration::from_millis(500));
+                std::thread::sleep(STOPPED[round / 6 % 2]);
                 nodes.signal(victim, libc::SIGCONT);
             }
             _ => {
@@ -151,6 +213,7 @@ fn nothing_acknowledged_is_lost_while_members_die_and_come_back() {
         nodes.together();
         nodes.progress();
         nodes.nothing_is_lost();
+        nodes.caught_up(victim);
         round += 1;
         // Every kind of fault has happened to both once, or the run is short.
         if settled.is_none() && (round >= 6 || !long) {
@@ -170,42 +233,40 @@ fn nothing_acknowledged_is_lost_while_members_die_and_come_back() {
             "node {node}: {before:?}, then {after:?}"
         );
     }
-    nodes.ask(0, "stop");
+    for node in [0, 1] {
+        let usage = nodes.of(node).usage().expect("it runs");
+        println!(
+            "{driver}, node {node} after {:?}: {usage:?}",
+            began.elapsed()
+        );
+    }
+    let written: u64 = nodes.ask(0, "acknowledged").iter().sum();
+    let failed = nodes.ask(0, "failed")[0];
+    println!("{driver}: {round} faults, {written} writes acknowledged by all, {failed} not");
+    nodes.quiet();
 
     // With everybody there: both sides count the same, and everybody has the same in the end.
     nodes.together();
+    nodes.equal();
     let before: Vec<_> = (0..NODES).map(|node| nodes.ask(node, "counters")).collect();
-    let from = nodes.ask(0, "acknowledged");
+    let from = nodes.ask(0, "values");
     nodes.ask(0, "begin");
     nodes.progress();
-    nodes.ask(0, "stop");
-    let until = Instant::now() + PATIENCE;
-    loop {
-        let last = nodes.ask(0, "values");
-        let acknowledged = nodes.ask(0, "acknowledged");
-        let everywhere = (1..NODES).all(|node| nodes.ask(node, "values") == last);
-        if everywhere && acknowledged == last {
-            let written: u64 = last.iter().sum::<u64>() - from.iter().sum::<u64>();
-            for (node, before) in before.iter().enumerate().skip(1) {
-                let received = nodes.ask(node, "counters")[1] - before[1];
-                assert!(
-                    received >= written,
-                    "node {node}: {received} of {written} messages"
-                );
-            }
-            let acks = nodes.ask(0, "counters")[0] - before[0][0];
-            assert!(
-                acks >= written * (NODES as u64 - 1),
-                "{acks} ACKs of {written} messages"
-            );
-            break;
-        }
-        assert!(
-            Instant::now() < until,
-            "{last:?}, acknowledged {acknowledged:?}"
-        );
-        std::thread::sleep(Duration::from_millis(20));
+    nodes.quiet();
+    let last = nodes.equal();
+    assert_eq!(nodes.ask(0, "acknowledged"), last);
+    let written: u64 = last.iter().sum::<u64>() - from.iter().sum::<u64>();
+    let now: Vec<_> = (0..NODES).map(|node| nodes.ask(node, "counters")).collect();
+    let counted = |node: usize, column: usize| now[node][column] - before[node][column];
+    assert_eq!(counted(0, 3), written, "deltas sent");
+    for node in 1..NODES {
+        assert_eq!(counted(node, 4), written, "deltas received by node {node}");
     }
+    let acks = counted(0, 0);
+    assert!(
+        acks >= written * (NODES as u64 - 1),
+        "{acks} ACKs of {written} messages"
+    );
 
     // The writer dies: what it had acknowledged is elsewhere.
     let acknowledged = nodes.ask(0, "acknowledged");

@@ -85,6 +85,8 @@ bugs! {
     HeldDropped = "held-dropped",
     /// half a state is taken for a whole
     HalfTransfer = "half-transfer",
+    /// a state that goes on with another donor leaves a part out
+    ResumeForgets = "resume-forgets",
     /// a change of id is not told
     IdChangeUnsaid = "id-change-unsaid",
     /// the end of a session is not told

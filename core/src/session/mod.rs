@@ -42,6 +42,8 @@ mod id;
 mod local;
 mod message;
 #[cfg(feature = "alloc")]
+mod notes;
+#[cfg(feature = "alloc")]
 mod outcome;
 #[cfg(feature = "alloc")]
 mod receive;

@@ -72,8 +72,13 @@ impl DeltaManager {
             payload: message.session.unwrap_or_default(),
         };
         match kind {
-            EventType::GetAllSessions => self.asked(cx, from),
-            EventType::AllSessionData => self.state_received(cx, source, about.payload),
+            EventType::GetAllSessions => {
+                self.asked(cx, from, message.unique_id.unwrap_or_default());
+            }
+            EventType::AllSessionData => {
+                let unique_id = message.unique_id.unwrap_or_default();
+                self.state_received(cx, source, unique_id, about.payload);
+            }
             EventType::AllSessionTransferComplete => {
                 self.transfer_complete(
                     cx,

@@ -75,6 +75,12 @@ pub struct ManagerStats {
     pub transfers_given: u64,
     /// State transfers to others that ended early.
     pub transfers_broken: u64,
+    /// Sessions in the data messages of state transfers to others, each as often as it was sent.
+    pub transfer_sessions_given: u64,
+    /// Sessions in the data messages of state transfers that came here.
+    pub transfer_sessions_received: u64,
+    /// State transfers to here that went on with another donor where the one before had ended.
+    pub transfers_resumed: u64,
 }
 
 impl ManagerStats {

@@ -30,7 +30,17 @@ impl SessionTable {
         self.slots.get(slot)?.as_ref()
     }
 
+    /// All of them, each with its slot.
+    pub(crate) fn occupied(&self) -> impl Iterator<Item = (u32, &DeltaSession)> {
+        let slots = (0u32..).zip(&self.slots);
+        slots.filter_map(|(slot, session)| Some((slot, session.as_ref()?)))
+    }
+
     /// The slot of a session.
+    pub(crate) fn slot_of(&self, id: &SessionId) -> Option<u32> {
+        self.by_id.get(id.as_modified_utf8()).copied()
+    }
+
     fn slot(&self, id: &[u8]) -> Option<usize> {
         self.by_id.get(id).map(|&slot| slot as usize)
     }

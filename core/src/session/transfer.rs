@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use super::departed::Departure;
 use super::id::lane;
-use super::outcome::Completion;
+use super::notes::{After, Completion, Part, Place, REQUEST_PREFIX, Request};
 use super::{
     Cx, DeltaManager, DeltaSession, EventType, ManagerState, Out, SessionId, SessionMessage,
     SessionRecord, Source, Stamp, StateReader, TransferOutcome, TransferResult,
@@ -29,8 +29,12 @@ pub(crate) struct Join {
     /// A member failed to give its state.
     failed: bool,
     sessions: usize,
-    /// A number for each transfer, to recognise what came with it.
+    /// A number for each question, to recognise what came as its answer.
     serial: u32,
+    /// All sessions up to this place are here: where the next donor goes on.
+    progress: Option<Place>,
+    /// Where the round of questions under way began: as long as each brings something, there is another one.
+    round_from: Option<Place>,
     outcome: Option<TransferOutcome>,
     /// Attempts after one that did not bring the whole state, and when the next begins.
     retries: u8,
@@ -58,9 +62,10 @@ enum Phase {
 struct Asking {
     donor: MemberIndex,
     silent_until: Instant,
-    /// Data messages received.
+    /// Data messages received, and sessions in them.
     messages: u64,
-    /// One of them could not be read.
+    sessions: u64,
+    /// One of them could not be read, or one is missing.
     damaged: bool,
 }
 
@@ -86,6 +91,8 @@ impl Join {
             failed: false,
             sessions: 0,
             serial: 0,
+            progress: None,
+            round_from: None,
             outcome: None,
             retries: 0,
             retry_at: None,
@@ -109,7 +116,8 @@ impl Join {
         self.second_best = None;
         self.failed = false;
         self.sessions = 0;
-        self.serial = self.serial.wrapping_add(1);
+        self.progress = None;
+        self.round_from = None;
     }
 }
 
@@ -262,12 +270,20 @@ impl DeltaManager {
     }
 
     /// Asks the oldest member that has not been asked, or ends the transfer if there is none. Those that have failed before come
-    /// last.
+    /// last. Where a donor has brought a part, another of our own nodes goes on.
     fn choose(&mut self, cx: &mut Cx<'_>, out: &mut Out<'_>) {
+        let begun = self.join.progress.is_some();
+        let begins_anew = |member| begun && !out.channel.is_ours(member);
         let members = out.channel.members().map(|(member, _)| member);
         let untried = members.filter(|member| !self.join.tried.contains(member));
-        let next = untried.min_by_key(|member| self.join.unreliable.contains(member));
+        let next = untried
+            .min_by_key(|member| (self.join.unreliable.contains(member), begins_anew(*member)));
         let Some(donor) = next else {
+            if self.join.failed && self.join.progress > self.join.round_from {
+                self.join.round_from = self.join.progress;
+                self.join.tried.clear();
+                return;
+            }
             let result = match self.join.second_best {
                 _ if self.join.failed => TransferResult::Incomplete,
                 Some(_) => TransferResult::Complete,
@@ -277,24 +293,48 @@ impl DeltaManager {
             return self.drain(result, self.join.second_best, None);
         };
         let awaited = self.config.state_transfer_timeout != Some(Duration::ZERO);
+        self.join.serial = self.join.serial.wrapping_add(1);
+        let progress = match planted(Bug::ResumeForgets) {
+            true => self
+                .join
+                .progress
+                .map(|at| at.saturating_add(Place::MAX / 8)),
+            false => self.join.progress,
+        };
+        let since = cx.now.since(self.join.begun).as_millis();
+        let after = progress.map(|place| After {
+            place,
+            new_ms: u64::try_from(since).unwrap_or(u64::MAX),
+        });
+        let request = out.channel.is_ours(donor).then_some(Request {
+            transfer: self.join.serial,
+            after,
+        });
+        let resumes = request.is_some_and(|request| request.after.is_some());
+        let request = request.map(Request::text).unwrap_or_default();
         let asked = self.tell(
             cx,
             out,
             donor,
             EventType::GetAllSessions,
             b"GET-ALL",
-            b"GET-ALL-",
-            &[],
+            REQUEST_PREFIX,
+            request.as_bytes(),
             SendOptions::ASYNCHRONOUS,
         );
         if !asked {
             self.join.tried.push(donor);
             self.join.failed = true;
         } else if awaited {
+            self.stats.transfers_resumed = self
+                .stats
+                .transfers_resumed
+                .wrapping_add(u64::from(resumes));
             self.join.phase = Phase::Asking(Asking {
                 donor,
                 silent_until: cx.now + self.config.state_transfer_silence,
                 messages: 0,
+                sessions: 0,
                 damaged: false,
             });
         } else {
@@ -331,16 +371,17 @@ impl DeltaManager {
     }
 
     /// ALL_SESSION_DATA: all of it is read before any of it is used.
-    pub(crate) fn state_received(&mut self, cx: &mut Cx<'_>, source: Source, payload: &[u8]) {
+    pub(crate) fn state_received(
+        &mut self,
+        cx: &mut Cx<'_>,
+        source: Source,
+        unique_id: &[u8],
+        payload: &[u8],
+    ) {
         let from = source.index;
         let read = self.read_state(payload);
-        if let Phase::Asking(asking) = &mut self.join.phase
-            && from == Some(asking.donor)
-        {
-            asking.messages = asking.messages.saturating_add(1);
-            asking.silent_until = cx.now + self.config.state_transfer_silence;
-            asking.damaged |= read.is_err();
-        }
+        let count = read.as_ref().ok().map(Vec::len);
+        self.count_part(cx.now, source, unique_id, count);
         match read {
             Err(error) => self.unreadable(cx, from, EventType::AllSessionData, error),
             Ok(mut records) => {
@@ -351,6 +392,47 @@ impl DeltaManager {
                 for record in records {
                     self.merge(cx, source, record);
                 }
+            }
+        }
+    }
+
+    /// Counts what has come of the state that was asked for; `sessions` is none if it could not be read.
+    fn count_part(
+        &mut self,
+        now: Instant,
+        source: Source,
+        unique_id: &[u8],
+        sessions: Option<usize>,
+    ) {
+        let came = sessions.and_then(|sessions| u64::try_from(sessions).ok());
+        self.stats.transfer_sessions_received = self
+            .stats
+            .transfer_sessions_received
+            .saturating_add(came.unwrap_or_default());
+        let Phase::Asking(asking) = &mut self.join.phase else {
+            return;
+        };
+        if source.index != Some(asking.donor) {
+            return;
+        }
+        let note = match source.ours {
+            true => Part::read(unique_id, self.name.as_modified_utf8()),
+            false => None,
+        };
+        // What is left of an earlier answer, and what comes once more on a new connection, counts no more.
+        if note
+            .is_some_and(|part| part.transfer != self.join.serial || part.number <= asking.messages)
+        {
+            return;
+        }
+        asking.silent_until = now + self.config.state_transfer_silence;
+        asking.messages = asking.messages.saturating_add(1);
+        asking.sessions = asking.sessions.saturating_add(came.unwrap_or_default());
+        asking.damaged |= came.is_none();
+        if let Some(part) = note {
+            asking.damaged |= part.number != asking.messages || Some(part.sessions) != came;
+            if !asking.damaged && part.whole {
+                self.join.progress = self.join.progress.max(part.to);
             }
         }
     }
@@ -451,8 +533,8 @@ impl DeltaManager {
         }
     }
 
-    /// ALL_SESSION_TRANSFERCOMPLETE. One of our own nodes says how many data messages there were, and whether it had
-    /// the whole state itself.
+    /// ALL_SESSION_TRANSFERCOMPLETE. One of our own nodes says how many data messages and sessions there were, and
+    /// whether it had the whole state itself.
     pub(crate) fn transfer_complete(
         &mut self,
         _cx: &mut Cx<'_>,
@@ -467,7 +549,12 @@ impl DeltaManager {
             return;
         }
         let note = Completion::read(unique_id, self.name.as_modified_utf8());
-        let missing = note.is_some_and(|note| note.messages != asking.messages);
+        if note.is_some_and(|note| note.transfer != self.join.serial) {
+            return;
+        }
+        let missing = note.is_some_and(|note| {
+            (note.messages, note.sessions) != (asking.messages, asking.sessions)
+        });
         if asking.damaged || missing {
             return self.next_donor(true);
         }

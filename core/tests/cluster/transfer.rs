@@ -358,24 +358,40 @@ fn a_queue_that_runs_over_costs_nothing_that_can_be_applied() {
 #[test]
 fn a_transfer_with_a_part_missing_or_damaged_is_not_taken_for_whole() {
     // A member that makes its own messages pretends to be the donor.
-    let announce = |messages: u32| {
-        format!("SESSION-STATE-TRANSFERREDlocalhost#/shop;messages={messages};whole=1")
+    let complete = |messages: u32, sessions: u32| {
+        format!(
+            "SESSION-STATE-TRANSFERREDlocalhost#/shop;transfer=1;messages={messages};sessions={sessions};whole=1"
+        )
     };
+    let part = |number: u32, sessions: u32| {
+        format!(
+            "SESSION-STATE-localhost#/shop;transfer=1;part={number};sessions={sessions};whole=1"
+        )
+    };
+    let before = "SESSION-STATE-localhost#/shop;transfer=0;part=7;sessions=0;whole=1".to_owned();
     let empty = {
         let mut out = ObjectOutput::new();
         begin_state(&mut out, 0);
         out.finish().to_vec()
     };
     let tomcat = "SESSION-STATE-TRANSFERREDlocalhost#/shop".to_owned();
+    let plain_part = "SESSION-STATE-localhost#/shop".to_owned();
+    let (whole, cut) = (&empty[..], &empty[..20]);
+    use TransferResult::{Complete, Incomplete};
     #[rustfmt::skip]
-    let cases: &[(&str, &[&[u8]], String, TransferResult)] = &[
-        ("whole",           &[&empty, &empty],        announce(2), TransferResult::Complete),
-        ("a Tomcat's",      &[&empty],                tomcat.clone(), TransferResult::Complete),
-        ("one is missing",  &[&empty],                announce(2), TransferResult::Incomplete),
-        ("one is damaged",  &[&empty, &empty[..20]],  announce(2), TransferResult::Incomplete),
-        ("damaged",         &[&empty[..20]],          tomcat,      TransferResult::Incomplete),
+    let cases: &[(&str, Vec<(&[u8], String)>, String, TransferResult)] = &[
+        ("whole",             vec![(whole, part(1, 0)), (whole, part(2, 0))], complete(2, 0), Complete),
+        ("one came twice",    vec![(whole, part(1, 0)), (whole, part(1, 0))], complete(1, 0), Complete),
+        ("an older answer's", vec![(whole, before),     (whole, part(1, 0))], complete(1, 0), Complete),
+        ("a Tomcat's",        vec![(whole, plain_part.clone())],              tomcat.clone(), Complete),
+        ("one is missing",    vec![(whole, part(1, 0))],                      complete(2, 0), Incomplete),
+        ("the first is",      vec![(whole, part(2, 0))],                      complete(1, 0), Incomplete),
+        ("sessions are",      vec![(whole, part(1, 0))],                      complete(1, 1), Incomplete),
+        ("some of a part",    vec![(whole, part(1, 1))],                      complete(1, 0), Incomplete),
+        ("one is damaged",    vec![(whole, part(1, 0)), (cut, part(2, 0))],   complete(2, 0), Incomplete),
+        ("damaged",           vec![(cut, plain_part)],                        tomcat,         Incomplete),
     ];
-    for (name, payloads, unique_id, result) in cases {
+    for (name, parts, unique_id, result) in cases {
         use folkmoot_core::session::SessionMessage;
         let mut net = Net::new();
         net.join_empty(Kind::Ours, ClusterConfig::default());
@@ -394,8 +410,13 @@ fn a_transfer_with_a_part_missing_or_damaged_is_not_taken_for_whole() {
             message.write(&mut stream);
             net.say_bytes(0, joiner, &stream);
         };
-        for payload in *payloads {
-            say(&mut net, EventType::AllSessionData, Some(payload), "u");
+        for (payload, unique_id) in parts {
+            say(
+                &mut net,
+                EventType::AllSessionData,
+                Some(payload),
+                unique_id,
+            );
         }
         say(
             &mut net,
@@ -408,6 +429,76 @@ fn a_transfer_with_a_part_missing_or_damaged_is_not_taken_for_whole() {
         net.run(Duration::from_secs(12));
         assert_eq!(outcome(&net, joiner).result, *result, "{name}");
     }
+}
+
+#[test]
+fn only_our_own_nodes_are_told_counts() {
+    for (kind, noted) in [(Kind::Ours, true), (Kind::Foreign, false)] {
+        let mut net = stage(kind, 1, 3, &plain());
+        let joiner = net.join(kind, ClusterConfig::default(), plain());
+        net.run(Duration::from_secs(3));
+        assert_eq!(outcome(&net, joiner).result, TransferResult::Complete);
+        let mut seen = 0;
+        for passed in &net.passed {
+            let transfers = [
+                EventType::GetAllSessions,
+                EventType::AllSessionData,
+                EventType::AllSessionTransferComplete,
+            ];
+            if transfers.contains(&passed.kind()) {
+                let unique_id = passed.message().unique_id.unwrap();
+                assert_eq!(unique_id.contains(&b';'), noted, "{kind:?}");
+                seen += 1;
+            }
+        }
+        assert_eq!(seen, 3, "{kind:?}");
+        let [given, received] = [0, joiner].map(|node| *net.shop(node).stats());
+        assert_eq!(given.transfer_sessions_given, 3);
+        assert_eq!(received.transfer_sessions_received, 3);
+    }
+}
+
+#[test]
+fn a_tomcat_that_does_not_keep_up_gets_the_same_again_in_smaller_messages() {
+    let blocks = DeltaManagerConfig {
+        send_all_sessions: false,
+        send_all_sessions_size: 300,
+        send_all_sessions_wait_time: Duration::from_millis(100),
+        limits: ManagerLimits {
+            transfer_bytes_max: 128 << 10,
+            ..ManagerLimits::default()
+        },
+        ..plain()
+    };
+    let mut net = stage(Kind::Foreign, 1, 3000, &blocks);
+    let joiner = net.join_empty(Kind::Foreign, ClusterConfig::default());
+    net.run(Duration::from_secs(3));
+    // Like Tomcat it asks nobody else.
+    let config = DeltaManagerConfig {
+        state_transfer_silence: Duration::from_secs(60),
+        ..plain()
+    };
+    net.register(joiner, config);
+    net.run(Duration::from_millis(350));
+    let before = count(&mut net, EventType::AllSessionData);
+    assert!((1..10).contains(&before), "{before}");
+    // As long as a collection of garbage may take, and longer than the sender waits.
+    net.nodes[joiner].paused = true;
+    net.run(Duration::from_secs(8));
+    net.resume(joiner);
+    net.run(Duration::from_secs(20));
+    assert_eq!(outcome(&net, joiner).result, TransferResult::Complete);
+    assert_eq!(net.contents(joiner), net.contents(0));
+    let stats = net.shop(0).stats();
+    assert_eq!(stats.transfers_broken, 0);
+    assert!(stats.transfer_sessions_given > 3000, "some went out twice");
+    let smallest = net
+        .passed
+        .iter()
+        .filter(|passed| passed.kind() == EventType::AllSessionData);
+    let sizes: Vec<usize> = smallest.map(|passed| passed.stream.len()).collect();
+    let (first, least) = (sizes[0], *sizes[1..sizes.len() - 1].iter().min().unwrap());
+    assert!(least < first * 3 / 4, "{sizes:?}");
 }
 
 #[test]

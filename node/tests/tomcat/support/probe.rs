@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::client::{Answer, Client};
 use super::installed;
-use super::wait::{SOON, until};
+use super::wait::{LATER, SOON, until};
 
 /// What a node is written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,7 +93,7 @@ impl Probe {
     /// Waits until it has joined, has its state and serves.
     pub(crate) fn await_ready(&mut self) {
         let name = self.name.clone();
-        until(&format!("{name} ready"), SOON, || {
+        until(&format!("{name} ready"), LATER, || {
             let process = self.process.as_mut().expect("launched before");
             if let Some(status) = process.try_wait().expect("a child's status") {
                 panic!("{name} ended at start: {status}");

@@ -65,6 +65,11 @@ final class Clusters {
         }
         DeltaManager manager = new DeltaManager();
         manager.setProcessExpiresFrequency(settings.expireFrequency);
+        if (settings.stateBlock > 0) {
+            manager.setSendAllSessions(false);
+            manager.setSendAllSessionsSize(settings.stateBlock);
+            manager.setSendAllSessionsWaitTime(10);
+        }
         return manager;
     }
 

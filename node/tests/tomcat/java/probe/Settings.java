@@ -30,6 +30,8 @@ final class Settings {
     final boolean replicatedContext = yes("PROBE_CTX_REPLICATED", "no");
     final int backgroundDelay = number("PROBE_BG_DELAY_S", 1);
     final int expireFrequency = number("PROBE_EXPIRE_FREQ", 1);
+    /** Sessions in one message of a state transfer; 0 for all. */
+    final int stateBlock = number("PROBE_STATE_BLOCK", 0);
     final boolean jvmRouteValve = yes("PROBE_JVMROUTE_VALVE", "yes");
     final String interceptors = text("PROBE_INTERCEPTORS", "");
     final String nodeDir = text("PROBE_NODE_DIR", System.getProperty("java.io.tmpdir") + "/probe");
