@@ -500,3 +500,77 @@ fn a_browser_opens_a_failed_run_at_its_failure() {
         dom.contains("<h2>n1 <span class=\"state\" data-state=\"running\">running</span></h2>")
     );
 }
+
+/// What a reader does with the page, and what the page shows then; at the end of the page's own script.
+const READER: &str = include_str!("reader.js");
+
+#[test]
+fn a_reader_moves_the_slider_clicks_a_node_and_filters() {
+    let (report, recording) = record::<SessionMode>(&plan(7), usize::MAX);
+    let document = written(&report, &recording);
+    let page = page(Some(&document));
+    let (begin, _) = page.rsplit_once("</body>").expect("an end");
+    let page = format!("{begin}<script>{READER}</script></body>");
+    let file = file("read.html", &page);
+    let dom = browsed(&file, "");
+    let (_, told) = dom
+        .rsplit_once("<pre id=\"told\">")
+        .expect("the script ran");
+    let (told, _) = told.split_once("</pre>").expect("an end");
+    let told: Value = serde_json::from_str(&told.replace("&amp;", "&")).expect("JSON");
+
+    let messages = &document["messages"];
+    let column = |name: &str| -> Vec<i64> {
+        let values = messages[name].as_array().expect("a column");
+        values.iter().map(|value| value.as_i64().unwrap()).collect()
+    };
+    let (from, to, kind, session) = (
+        column("from"),
+        column("to"),
+        column("kind"),
+        column("session"),
+    );
+    let count = |which: &dyn Fn(usize) -> bool| (0..from.len()).filter(|at| which(*at)).count();
+    let delivered = column("received").iter().filter(|at| **at >= 0).count();
+    assert_eq!(told["count"]["delivered"], delivered);
+    let lost = told["count"]["lost"].as_u64().unwrap();
+    assert!(lost > 10, "a plan in which something is lost: {lost}");
+    let long = |which: &str| told["long"][which].as_f64().unwrap();
+    assert!(long("lost") > 5.0 && long("lost") < 20.0, "{told}");
+    assert!(long("under_way") < 20.0, "{told}");
+    assert!(long("delivered") > long("lost"), "{told}");
+
+    let half = report.virtual_time.as_nanos() as f64 / 2.0;
+    assert!(
+        (told["moment"].as_f64().unwrap() - half).abs() < 1e6,
+        "{told}"
+    );
+    let time: f64 = told["time"].as_str().unwrap().parse().unwrap();
+    assert!((time * 1e9 - half).abs() < 1e6, "{told}");
+    assert_eq!(told["node"], 1);
+    assert!(
+        told["heading"].as_str().unwrap().starts_with("n1"),
+        "{told}"
+    );
+    let sections = told["sections"].as_array().unwrap();
+    for section in ["node", "members", "sessions", "queues", "timers"] {
+        assert!(
+            sections.contains(&section.into()),
+            "{section}: {sections:?}"
+        );
+    }
+
+    assert_eq!(told["all"], from.len());
+    assert_eq!(told["again"], from.len());
+    let strings = document["strings"].as_array().unwrap();
+    let id = told["session"]["id"].as_str().unwrap();
+    let about = |number: i64| {
+        let text = usize::try_from(number).ok().map(|number| &strings[number]);
+        text.is_some_and(|text| text.as_str().unwrap().contains(id))
+    };
+    let of_session = count(&|at| about(session[at]));
+    assert!(of_session > 0 && of_session < from.len());
+    assert_eq!(told["session"]["shown"], of_session);
+    assert_eq!(told["member"], count(&|at| from[at] == 2 || to[at] == 2));
+    assert_eq!(told["kind"]["shown"], count(&|at| kind[at] != 0));
+}

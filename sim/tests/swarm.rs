@@ -1,5 +1,7 @@
 //! Random runs, as many as a test has time for; `folkmoot-sim run` makes more of them.
 
+use std::time::Duration;
+
 use folkmoot_sim::group::GroupMode;
 use folkmoot_sim::sessions::SessionMode;
 use folkmoot_sim::{Mode, Plan, PlanOptions, run};
@@ -57,6 +59,23 @@ fn what_was_found_once_stays_fixed() {
     }
 }
 
+/// Twenty-four hours of virtual time, with faults all along.
+#[test]
+fn three_nodes_keep_their_promises_for_a_day() {
+    let day = Duration::from_secs(24 * 3600);
+    let options = PlanOptions {
+        nodes: Some(3),
+        safety: Some(day),
+        ..PlanOptions::default()
+    };
+    let plan = Plan::draw(1, &options);
+    for report in [run::<GroupMode>(&plan, 0), run::<SessionMode>(&plan, 0)] {
+        let mode = report.mode;
+        assert!(report.held(), "{mode}: {:#?}", report.violations);
+        assert!(report.virtual_time >= day && report.faults > 1000, "{mode}");
+    }
+}
+
 #[test]
 fn a_run_is_its_seed() {
     for seed in 0..10 {
@@ -70,4 +89,28 @@ fn a_run_is_its_seed() {
         );
         assert_eq!(once.trace_hash, again.trace_hash, "seed {seed}");
     }
+}
+
+/// Whatever else the process does meanwhile: nothing is shared between runs.
+#[test]
+fn a_run_is_its_seed_on_every_thread() {
+    let hashes = |threads: usize| -> Vec<[u64; 2]> {
+        let hashes_of = |first: usize| {
+            let seeds = (0..12).skip(first).step_by(threads);
+            seeds.map(|seed| {
+                let plan = Plan::draw(seed as u64, &PlanOptions::default());
+                let session = run::<SessionMode>(&plan, 0).trace_hash;
+                (seed, [run::<GroupMode>(&plan, 0).trace_hash, session])
+            })
+        };
+        let mut all: Vec<_> = std::thread::scope(|scope| {
+            let spawn = |first| scope.spawn(move || hashes_of(first).collect::<Vec<_>>());
+            let running: Vec<_> = (0..threads).map(spawn).collect();
+            let ended = running.into_iter().map(|thread| thread.join().unwrap());
+            ended.flatten().collect()
+        });
+        all.sort_unstable();
+        all.into_iter().map(|(_, hashes)| hashes).collect()
+    };
+    assert_eq!(hashes(1), hashes(4));
 }
