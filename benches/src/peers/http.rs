@@ -1,5 +1,7 @@
 //! Two web servers that replicate, and wrk on one of them: every request changes 1 KiB of its session.
 
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, TcpStream};
 use std::process::Command;
 
 use super::Options;
@@ -16,25 +18,18 @@ const CONNECTIONS: usize = 16;
 /// Requests a second that keep the one thread of wrk busy with our script and nobody else at work.
 const WRK_MOST: f64 = 85_000.0;
 
-/// Each connection has a session of its own: the first answers' cookies are kept and sent in turn. At the end
-/// the latencies at the shares that the others report as well.
+/// The requests are made once, before the clock runs: wrk is to ask, not to think. `COOKIES` are those of sessions that exist,
+/// one for each connection. At the end the latencies at the shares that the others report as well.
 const SCRIPT: &str = r#"
-local cookies, asked, at = {}, 0, 0
-request = function()
-  if asked < 16 then
-    asked = asked + 1
-    return wrk.format("GET", "/shop/put")
+local requests, at = {}, 0
+init = function()
+  for _, cookie in ipairs({COOKIES}) do
+    requests[#requests + 1] = wrk.format("GET", "/shop/put", {["Cookie"] = cookie})
   end
-  if #cookies == 0 then return wrk.format("GET", "/shop/put") end
-  at = at % #cookies + 1
-  return wrk.format("GET", "/shop/put", {["Cookie"] = cookies[at]})
 end
-response = function(status, headers)
-  if #cookies < 16 then
-    local set = headers["Set-Cookie"] or headers["set-cookie"]
-    if set then cookies[#cookies + 1] = set:match("^[^;]+") end
-    if #cookies == 16 then response = nil end
-  end
+request = function()
+  at = at % #requests + 1
+  return requests[at]
 end
 done = function(summary, latency)
   io.write("LATENCIES")
@@ -63,6 +58,8 @@ const WRK: &str = "as many as wrk can ask for (its thread ≥ 95 % busy, or 85,0
 struct Pair {
     nodes: [Process; 2],
     http: u16,
+    /// What wrk runs.
+    script: std::path::PathBuf,
 }
 
 /// What one round has shown, and how busy wrk was.
@@ -87,12 +84,19 @@ impl Pair {
         for process in &mut nodes {
             process.expect("READY", PATIENCE)?;
         }
-        Ok(Self { nodes, http })
+        let cookies: Vec<String> = (0..CONNECTIONS)
+            .map(|_| Ok(format!("{:?}", new_session(http)?)))
+            .collect::<Result<_>>()?;
+        let script = tools.scratch.join(format!("put-{http}.lua"));
+        std::fs::write(&script, SCRIPT.replace("COOKIES", &cookies.join(", ")))?;
+        Ok(Self {
+            nodes,
+            http,
+            script,
+        })
     }
 
-    fn round(&self, tools: &Tools, path: Path, seconds: u64) -> Result<Round> {
-        let script = tools.scratch.join("put.lua");
-        std::fs::write(&script, SCRIPT)?;
+    fn round(&self, path: Path, seconds: u64) -> Result<Round> {
         let cpu = |nodes: &[Process]| -> Result<u64> { nodes.iter().map(Process::cpu_nanos).sum() };
         let before = cpu(&self.nodes)?;
         let of_wrk = children_cpu_nanos();
@@ -100,7 +104,7 @@ impl Pair {
         command.args(["-t1", &format!("-c{CONNECTIONS}"), &format!("-d{seconds}")]);
         let path = match path {
             Path::Put => {
-                command.arg("-s").arg(&script);
+                command.arg("-s").arg(&self.script);
                 "put"
             }
             Path::Bare => "bare",
@@ -142,6 +146,24 @@ impl Pair {
     }
 }
 
+/// Makes a session; the cookie by which it is found, `NAME=VALUE`.
+fn new_session(http: u16) -> Result<String> {
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, http))?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.write_all(b"GET /shop/put HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    let cookie = answer.lines().find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        let set = name.eq_ignore_ascii_case("set-cookie");
+        set.then(|| value.split(';').next().unwrap_or_default().trim())
+    });
+    match cookie {
+        Some(cookie) => Ok(cookie.to_owned()),
+        None => Err(format!("a web server made no session: {answer}").into()),
+    }
+}
+
 /// Requests a second and CPU time of both nodes.
 ///
 /// # Errors
@@ -179,9 +201,9 @@ fn measure(options: &Options, tools: &Tools, send_options: u32, line: &mut Line)
     ];
     let mut rounds: [Vec<Round>; 3] = [const { Vec::new() }; 3];
     let warm_up = if options.quick { 1 } else { 2 };
-    for round in 0..warm_up + options.rounds.min(if options.quick { 2 } else { 5 }) {
+    for round in 0..warm_up + options.rounds.min(if options.quick { 1 } else { 5 }) {
         for (side, (_, pair, path)) in sides.into_iter().enumerate() {
-            let measured = pairs[pair].round(tools, path, seconds)?;
+            let measured = pairs[pair].round(path, seconds)?;
             if round >= warm_up {
                 rounds[side].push(measured);
             }

@@ -155,6 +155,15 @@ fn measure(options: &Options, scratch: &std::path::Path) -> Result<()> {
         },
         load(),
     ));
+    // What has been measured before something failed is worth having.
+    let done = all_rows(options, &tools, &mut report);
+    report.close(began.elapsed(), &load());
+    let readme = options.readme && done.is_ok();
+    report.write(&options.html, options.json.as_deref(), readme)?;
+    done
+}
+
+fn all_rows(options: &Options, tools: &Tools, report: &mut Report) -> Result<()> {
     let mut sides = BTreeMap::new();
     let mut idle = Vec::new();
     for row in ROWS.iter().filter(|row| options.wants(row.name)) {
@@ -162,7 +171,7 @@ fn measure(options: &Options, scratch: &std::path::Path) -> Result<()> {
             let Entry::Vacant(place) = sides.entry((*side, row.members)) else {
                 continue;
             };
-            let running = Running::start(&tools, *side, row.members)?;
+            let running = Running::start(tools, *side, row.members)?;
             if matches!(side, Side::Tribes | Side::Ours) && row.members == 1 {
                 // Heartbeats and checks have begun; nothing else has happened.
                 std::thread::sleep(Duration::from_millis(500));
@@ -170,19 +179,17 @@ fn measure(options: &Options, scratch: &std::path::Path) -> Result<()> {
             }
             place.insert(running);
         }
-        let figures = one_row(options, &tools, row, &mut sides)?;
-        report.add(judge(row, &figures, &report));
+        let figures = one_row(options, tools, row, &mut sides)?;
+        let line = judge(row, &figures, report);
+        report.add(line);
     }
     drop(sides);
     if !idle.is_empty() {
         report.add(Line::memory(&idle));
     }
-    sessions::deltas(options, &tools, &mut report)?;
-    sessions::transfers(options, &tools, &mut report)?;
-    http::requests(options, &tools, &mut report)?;
-    report.close(began.elapsed(), &load());
-    report.write(&options.html, options.json.as_deref(), options.readme)?;
-    Ok(())
+    sessions::deltas(options, tools, report)?;
+    sessions::transfers(options, tools, report)?;
+    http::requests(options, tools, report)
 }
 
 /// The system's load average of the last minute.
