@@ -35,6 +35,9 @@ pub(crate) fn run<E: Engine>(shared: &Shared<E>, duty: &Duty) {
             }
         }
         drop(poller);
+        // What callers have left since the last turn: who has taken the queue may not need a turn of its own.
+        shared.lock().continue_work(shared.now());
+        shared.released();
         // It was lent while its caller slept: who else would look?
         shared.waiters.wake();
     }
@@ -83,6 +86,7 @@ pub(crate) fn turn<E: Engine>(shared: &Shared<E>, poller: &mut Poller, driver: b
         }
         state.flush(now);
         shared.notify(&state);
+        state.returns = driver;
         drop(state);
         shared.released();
         if rest.peek().is_none() {

@@ -42,6 +42,8 @@ pub struct State<E> {
     /// Which thread ran the last command, and when.
     last_command: Option<(usize, Instant)>,
     pub(crate) waiting: Waiting,
+    /// The driver thread is waking callers, and writes what they leave when it is done with that.
+    pub(crate) returns: bool,
     /// Threads that want to know when something has changed.
     pub(crate) watchers: usize,
     /// The driver thread is asked to end.
@@ -71,6 +73,7 @@ impl<E: Engine> State<E> {
             gathered: 0,
             last_command: None,
             waiting: Waiting::Awake,
+            returns: false,
             watchers: 0,
             stopping: false,
             stopped: false,
@@ -96,8 +99,9 @@ impl<E: Engine> State<E> {
     /// After a command of `thread`: writes what waits, unless more is likely to follow at once. `followed` says that
     /// another thread waits to run a command. Whether what was left is nobody's business but the driver's.
     ///
-    /// A thread whose commands follow each other closely does not wait for answers, so its bytes may gather; and of
-    /// several threads that come at once the last writes for all.
+    /// A thread whose commands follow each other closely does not wait for answers, so its bytes may gather; of
+    /// several threads that come at once the last writes for all; and for those that the driver thread has just woken, as a
+    /// rule to send their next message, it writes itself when it has woken all.
     pub(crate) fn end_command(&mut self, now: Instant, thread: usize, followed: bool) -> bool {
         self.sockets.stats.commands += 1;
         let within = self.sockets.tuning.coalesce_within;
@@ -110,7 +114,8 @@ impl<E: Engine> State<E> {
             return false;
         }
         self.gathered += 1;
-        if (burst || followed) && self.gathered < self.sockets.tuning.coalesce_commands {
+        let left = burst || followed || self.returns;
+        if left && self.gathered < self.sockets.tuning.coalesce_commands {
             self.sockets.stats.deferred += 1;
             return burst || !followed;
         }
@@ -525,6 +530,7 @@ impl<E: Engine> State<E> {
 
     /// What earlier turns have left, and what time has brought.
     pub fn continue_work(&mut self, now: Instant) {
+        self.returns = false;
         self.settle(now);
         for _ in 0..self.sockets.ready.len() {
             let Some(conn) = self.sockets.ready.pop_front() else {
