@@ -118,10 +118,20 @@ pub(crate) fn units(bytes: &[u8]) -> impl Iterator<Item = u16> + '_ {
     })
 }
 
+/// Whether UTF-8 is modified UTF-8 already: it has neither U+0000 nor characters beyond U+FFFF.
+fn is_the_same(utf8: &[u8]) -> bool {
+    let plain = |byte: &u8| *byte != 0 && *byte < 0xF0;
+    // Without a way out within a chunk, so that a chunk is looked at as a whole.
+    let (chunks, rest) = utf8.as_chunks::<32>();
+    chunks
+        .iter()
+        .all(|chunk| chunk.iter().fold(true, |all, byte| all & plain(byte)))
+        && rest.iter().all(plain)
+}
+
 impl From<&str> for JavaString {
     fn from(text: &str) -> Self {
-        let plain = |b: u8| b != 0 && b < 0xF0;
-        if text.bytes().all(plain) {
+        if is_the_same(text.as_bytes()) {
             return Self(Bytes::copy_from_slice(text.as_bytes()));
         }
         let mut bytes = Vec::with_capacity(text.len());
@@ -134,7 +144,7 @@ impl From<&str> for JavaString {
 
 impl From<String> for JavaString {
     fn from(text: String) -> Self {
-        if text.bytes().all(|b| b != 0 && b < 0xF0) {
+        if is_the_same(text.as_bytes()) {
             return Self(text.into_bytes().into());
         }
         Self::from(text.as_str())
@@ -176,5 +186,28 @@ impl fmt::Debug for JavaString {
 impl defmt::Format for JavaString {
     fn format(&self, f: defmt::Formatter<'_>) {
         defmt::write!(f, "{=str}", &*self.to_string_lossy());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_becomes_what_its_code_units_become_wherever_a_special_character_stands() {
+        for len in [0, 1, 31, 32, 33, 64, 70] {
+            for special in ['a', 'é', '€', '\0', '\u{10000}', '😀'] {
+                for at in 0..=len {
+                    let plain = "x".repeat(len);
+                    let (before, after) = plain.split_at(at);
+                    let text = alloc::format!("{before}{special}{after}");
+                    let units: Vec<u16> = text.encode_utf16().collect();
+                    let wanted = JavaString::from_utf16(&units);
+                    assert_eq!(JavaString::from(text.as_str()), wanted, "{text:?}");
+                    assert_eq!(wanted, text.as_str());
+                    assert_eq!(JavaString::from(text), wanted);
+                }
+            }
+        }
     }
 }
