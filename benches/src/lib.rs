@@ -8,6 +8,7 @@ pub mod compare;
 pub mod drivers;
 pub mod instructions;
 pub mod java;
+pub mod knobs;
 pub mod latency;
 pub mod local;
 pub mod machines;

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use folkmoot_benches::{
-    Result, compare, drivers, instructions, node, peer, peers, raw, redis, soak, web,
+    Result, compare, drivers, instructions, knobs, node, peer, peers, raw, redis, soak, web,
 };
 
 #[global_allocator]
@@ -12,12 +12,14 @@ static ALLOCATOR: folkmoot_benches::allocations::Counted = folkmoot_benches::all
 const USAGE: &str = "\
 usage: folkmoot-benches peers [--quick] [--rounds N] [--only NAME]... [--list] [--html FILE] [--json FILE] [--readme]
        folkmoot-benches drivers [--quick] [--rounds N] [--only NAME]...
+       folkmoot-benches knobs [--quick] [--rounds N] [--only NAME]...
        folkmoot-benches instructions [--update]
        folkmoot-benches first [messages|sessions] [--rounds N]
   peers    all workloads against Tribes, Tomcat, Redis, zenoh, iperf3 and raw sockets; a table with every target and a page
            with plots. --only chooses rows by a part of their names (--list says them), --readme puts the tables into
            benches/README.md
   drivers  mio against io_uring: messages of every size, and state transfer
+  knobs    the settings of docs/tuning.md: what each of their values does to rate, CPU, latency and memory
   instructions
            instructions of the hot paths, counted by callgrind, against the committed counts; fails if one has more
   first    Folkmoot against Tribes: messages of 512 bytes, and 10,000 sessions to a joining node";
@@ -38,6 +40,7 @@ fn run(words: &[&str]) -> Result<()> {
     match words {
         ["first", rest @ ..] => compare::first(rest),
         ["drivers", rest @ ..] => drivers::run(&peers::Options::parse(rest)?),
+        ["knobs", rest @ ..] => knobs::run(&peers::Options::parse(rest)?),
         ["peers", rest @ ..] => peers::run(&peers::Options::parse(rest)?),
         ["instructions"] => instructions::run(false),
         ["instructions", "--update"] => instructions::run(true),

@@ -168,7 +168,8 @@ fn start(
 }
 
 /// Runs until standard input ends. `words` are our port, the others' ports, and settings: `spin=MICROS`,
-/// `lend=MICROS`, `read=KIB` for the read buffer, `queue=KIB` for the bytes that may wait for a member.
+/// `lend=MICROS`, `within=MICROS` and `commands=COUNT` for what is joined, `read=KIB` for the read buffer, `queue=KIB` for the bytes that may
+/// wait for a member.
 ///
 /// # Errors
 /// No such port, or no member.
@@ -181,6 +182,10 @@ pub fn run(words: &[&str]) -> Result<()> {
         match word.split_once('=') {
             Some(("spin", micros)) => tuning.spin = Duration::from_micros(micros.parse()?),
             Some(("lend", micros)) => tuning.lend = Duration::from_micros(micros.parse()?),
+            Some(("within", micros)) => {
+                tuning.coalesce_within = Duration::from_micros(micros.parse()?);
+            }
+            Some(("commands", count)) => tuning.coalesce_commands = count.parse()?,
             Some(("read", kib)) => tuning.read_buffer = kib.parse::<usize>()? * 1024,
             Some(("queue", kib)) => queue = kib.parse::<usize>()? * 1024,
             Some(_) => return Err(format!("`{word}`?").into()),

@@ -86,12 +86,12 @@ impl Options {
     }
 
     /// About how long a round lasts.
-    fn round(&self) -> Duration {
+    pub(crate) fn round(&self) -> Duration {
         Duration::from_millis(if self.quick { 150 } else { 2000 })
     }
 
     /// Rounds before those that count: compilers compile, and each side finds what fills a round.
-    fn warm_up(&self) -> usize {
+    pub(crate) fn warm_up(&self) -> usize {
         if self.quick { 2 } else { 3 }
     }
 }

@@ -96,13 +96,13 @@ fn workload(page: &mut String, line: &Line) -> Result<()> {
         line,
         |f| f.cpu,
     )?;
-    distribution(page, line)?;
     bars(page, "peak memory of the sender, MiB", line, |f| {
         f.sender_mib
     })?;
     bars(page, "peak memory of the receiver, MiB", line, |f| {
         f.receiver_mib
     })?;
+    distribution(page, line)?;
     page.push_str("</div>");
     for note in &line.notes {
         write!(page, "<p class=note>{}</p>", escape(note))?;

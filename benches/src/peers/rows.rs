@@ -11,6 +11,8 @@ pub enum Side {
     Mio,
     /// Ours, driven by io_uring.
     Uring,
+    /// As `Ours`, its callers being tasks of one thread.
+    Tasks,
     /// As `Ours`, with a spin of 50 µs before the driver sleeps.
     Spin,
     /// Blocking loops over one socket: what is left without a protocol.
@@ -33,6 +35,7 @@ impl Side {
             Self::Ours => "Folkmoot",
             Self::Mio => "Folkmoot, mio",
             Self::Uring => "Folkmoot, io_uring",
+            Self::Tasks => "Folkmoot, tasks",
             Self::Spin => "Folkmoot, spin",
             Self::Raw => "raw sockets",
             Self::RawThreads => "raw, a thread each",
@@ -170,6 +173,7 @@ pub const ROWS: &[Row] = &[
             Side::Tribes,
             Side::Ours,
             Side::Uring,
+            Side::Tasks,
             Side::Spin,
             Side::Raw,
             Side::RawThreads,

@@ -57,7 +57,9 @@ impl Tools {
             Side::Iperf => self.iperf,
             Side::Tribes => self.java.is_some(),
             Side::Uring => folkmoot_uring::support().is_ok(),
-            Side::Ours | Side::Mio | Side::Spin | Side::Raw | Side::RawThreads => true,
+            Side::Ours | Side::Mio | Side::Tasks | Side::Spin | Side::Raw | Side::RawThreads => {
+                true
+            }
         }
     }
 }
@@ -106,7 +108,7 @@ impl Running {
             servers: Vec::new(),
         };
         match side {
-            Side::Tribes | Side::Ours | Side::Mio | Side::Uring | Side::Spin => {
+            Side::Tribes | Side::Ours | Side::Mio | Side::Uring | Side::Tasks | Side::Spin => {
                 let command = || -> Result<Command> {
                     if side == Side::Tribes {
                         return Ok(tools.java()?.command("TribesPeer"));
@@ -198,6 +200,32 @@ impl Running {
             .chain(&self.servers)
     }
 
+    /// Two of ours with a setting of `peer`'s at both ends.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn tuned(scratch: &Path, setting: &str) -> Result<Self> {
+        let [sender, receiver] = free_ports()?;
+        let start = |role: &str, port: u16, other: u16| {
+            let mut command = Command::new(std::env::current_exe()?);
+            command
+                .env(folkmoot_uring::ENVIRONMENT, Driver::Mio.to_string())
+                .args(["peer", &port.to_string(), &other.to_string(), setting]);
+            let log = scratch.join(format!("{setting}-{role}.log"));
+            Process::start(&format!("{setting} {role}"), &mut command, &log)
+        };
+        let mut running = Self {
+            side: Side::Ours,
+            sender: Some(start("sender", sender, receiver)?),
+            receivers: vec![start("receiver", receiver, sender)?],
+            servers: Vec::new(),
+        };
+        for process in running.sender.iter_mut().chain(&mut running.receivers) {
+            process.expect("READY", PATIENCE)?;
+        }
+        Ok(running)
+    }
+
     /// Allocations of each end so far; nothing for those that do not count theirs.
     fn allocations(&mut self) -> Result<Vec<u64>> {
         if !matches!(self.side, Side::Ours | Side::Mio | Side::Uring | Side::Spin) {
@@ -258,6 +286,7 @@ impl Running {
         let (kind, callers) = match (row.tasks, self.side) {
             (true, Side::Ours | Side::Mio | Side::Uring | Side::Spin) => ("tasks", row.callers),
             (true, Side::Tribes) => ("send", 16),
+            (_, Side::Tasks) => ("tasks", row.callers),
             (_, Side::RawThreads) => ("threads", row.callers),
             _ => ("send", row.callers),
         };
