@@ -87,7 +87,7 @@ impl Options {
 
     /// About how long a round lasts.
     pub(crate) fn round(&self) -> Duration {
-        Duration::from_millis(if self.quick { 150 } else { 2000 })
+        Duration::from_millis(if self.quick { 100 } else { 2000 })
     }
 
     /// Rounds before those that count: compilers compile, and each side finds what fills a round.
