@@ -76,6 +76,7 @@ impl ConnId {
 
 /// What a driver tells the engine.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Input<'a> {
     /// Time has passed; anything that is due is done now.
     Timeout,
@@ -128,6 +129,7 @@ pub enum CloseReason {
 
 /// What the engine wants of a driver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Output {
     /// Open a stream; answer with [`Input::Connected`] or [`Input::Closed`].
     Connect {
@@ -180,6 +182,7 @@ pub enum Output {
 
 /// Where a datagram goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Target {
     /// The multicast group the driver has joined.
     Group,
@@ -189,6 +192,7 @@ pub enum Target {
 
 /// Runs of bytes for one vectored write, borrowed from the engine.
 #[derive(Debug, Default)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Gather<'a> {
     runs: heapless::Vec<&'a [u8], { Gather::CAPACITY }>,
     len: usize,

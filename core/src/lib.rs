@@ -72,7 +72,6 @@ pub mod java;
 mod log;
 #[cfg(feature = "alloc")]
 pub mod map;
-#[cfg(feature = "alloc")]
 pub mod membership;
 #[cfg(feature = "plant")]
 pub mod plant;

@@ -58,6 +58,7 @@ impl core::ops::Add<Duration> for Instant {
 ///
 /// Tribes puts milliseconds since the Unix epoch on the wire; deadlines never depend on them.
 #[derive(Clone, Copy, Debug, Default)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct WallClock {
     at: Instant,
     unix_ms: u64,

@@ -168,6 +168,7 @@ fn start(setup: Setup, boot: &Boot) -> Node {
     if setup.fixed.contains(&(boot.node.index() as u16)) {
         let mut config = fixed::Config::new(boot.address, "localhost#/shop");
         config.unique_id = Some(own);
+        config.previous_unique_id = boot.previous_unique_id.map(UniqueId);
         config.channel_send_options = setup.options;
         if let Some(nodes) = setup.fixed_members {
             let members: Vec<_> = configured(nodes).collect();

@@ -1,10 +1,13 @@
 //! Proof that the core without `alloc` neither allocates nor panics.
 //!
-//! Every function here takes arbitrary bytes to a part of the core and is exported, so that nothing of it is left out. The
+//! Every function here takes arbitrary bytes to a part of the core, or a member in an arbitrary state to each thing that can be
+//! done with it ([`fixed`]), and is exported, so that nothing of it is left out. The
 //! library has no allocator: whatever needs one does not compile. Its panic handler calls a function that nobody
 //! defines, and its linker accepts no undefined symbol: as long as one path in all this can panic, it does not
 //! link. The optimizer has to see that a panic is impossible, so this is built alone, in release, by `.ci/no-alloc`.
 #![no_std]
+
+mod fixed;
 
 use folkmoot_core::rng::Rng;
 use folkmoot_core::wire::{

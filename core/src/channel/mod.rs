@@ -65,6 +65,9 @@ use layers::Commit;
 use life::{Phase, Timers};
 use service::Service;
 
+/// Goodbyes remembered at once.
+const GOODBYES_MAX: usize = 64;
+
 /// A member of a group. See the [module](self).
 ///
 /// `handle*` and commands mutate, `poll_*` drain, everything else looks. After each call that takes `&mut self` drain
@@ -91,7 +94,7 @@ pub struct Channel {
     events: VecDeque<ChannelEvent>,
     /// Membership changes that the listener has not been told.
     news: VecDeque<News>,
-    goodbyes: Goodbyes,
+    goodbyes: Goodbyes<GOODBYES_MAX>,
     timers: Timers,
     stats: ChannelStats,
     /// Connections that peers have opened.
@@ -157,7 +160,7 @@ impl Channel {
             outputs: VecDeque::new(),
             events: VecDeque::new(),
             news: VecDeque::new(),
-            goodbyes: Goodbyes::default(),
+            goodbyes: Goodbyes::new(),
             timers: Timers::default(),
             stats: ChannelStats::default(),
             receivers: 0,

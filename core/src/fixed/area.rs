@@ -1,5 +1,6 @@
 //! What a session holds, packed into one block of memory: its id, then records.
 
+use super::memory::shift;
 use crate::session::ActionType;
 use crate::wire::{Full, Sink};
 
@@ -101,8 +102,7 @@ impl<'b> Area<'b> {
     }
 
     fn cut(&mut self, at: usize, end: usize) {
-        if at <= end && end <= self.len && self.len <= self.bytes.len() {
-            self.bytes.copy_within(end..self.len, at);
+        if at <= end && shift(self.bytes, end..self.len, at) {
             self.len = self.len.saturating_sub(end.saturating_sub(at));
         }
     }
@@ -117,10 +117,9 @@ impl<'b> Area<'b> {
     /// Puts an id before the records of an area that has none.
     pub(super) fn prepend_id(&mut self, id: &[u8]) -> Result<(), Full> {
         let len = self.len.checked_add(id.len()).ok_or(Full)?;
-        if len > self.bytes.len() || self.len > self.bytes.len() {
+        if !shift(self.bytes, 0..self.len, id.len()) {
             return Err(Full);
         }
-        self.bytes.copy_within(..self.len, id.len());
         self.bytes
             .get_mut(..id.len())
             .ok_or(Full)?

@@ -16,6 +16,7 @@ use super::{
 use crate::engine::{CloseReason, ConnId, Engine, Gather, Input, Output, Target};
 use crate::java::places::Walk;
 use crate::log::logged;
+use crate::membership::goodbyes::Goodbyes;
 use crate::rng::{Rng, Seed};
 use crate::time::{Instant, WallClock};
 use crate::wire::member::{self, SHUTDOWN};
@@ -27,6 +28,8 @@ const BLOCK_MAX: usize = member::FIXED_LEN + 16 + Config::DOMAIN_MAX + SHUTDOWN.
 pub(super) const FRAME_OVERHEAD: usize = MessageHeader::encoded_len(BLOCK_MAX) + frame::END.len();
 /// Events that may wait to be polled.
 const EVENTS: usize = 32;
+/// Goodbyes remembered at once.
+const GOODBYES_MAX: usize = 8;
 /// How long to wait for a free connection.
 pub(super) const RETRY: Duration = Duration::from_millis(100);
 
@@ -56,6 +59,7 @@ pub struct Cluster<'m, L = ()> {
     pub(super) buffers: Blocks<'m>,
     pub(super) sessions: Sessions<'m>,
     pub(super) departed: DepartedIds<'m>,
+    pub(super) goodbyes: Goodbyes<GOODBYES_MAX>,
     pub(super) held: Held<'m>,
     /// The message being made.
     pub(super) message: &'m mut [u8],
@@ -83,6 +87,7 @@ pub struct Cluster<'m, L = ()> {
 
 /// What is known of a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct MemberInfo {
     /// Which one.
     pub index: MemberIndex,
@@ -164,6 +169,7 @@ impl<'m, L> Cluster<'m, L> {
             buffers: storage.buffers,
             sessions: Sessions::new(storage.slots, storage.areas),
             departed: DepartedIds::new(storage.departed, config.departed_memory),
+            goodbyes: Goodbyes::new(),
             held: Held::new(storage.held),
             message: storage.message,
             scratch: storage.scratch,
@@ -185,7 +191,7 @@ impl<'m, L> Cluster<'m, L> {
             stats: Stats::default(),
             config,
         };
-        cluster.encode_block(b"");
+        cluster.encode_block(unique_id, b"");
         Ok(cluster)
     }
 
@@ -281,8 +287,8 @@ impl<'m, L> Cluster<'m, L> {
         (peer.used && peer.generation == index.generation).then_some(slot)
     }
 
-    /// Writes our member block anew.
-    pub(super) fn encode_block(&mut self, command: &[u8]) {
+    /// Writes our member block anew, as that of the incarnation `unique_id`.
+    pub(super) fn encode_block(&mut self, unique_id: UniqueId, command: &[u8]) {
         let v4;
         let v6;
         let host: &[u8] = match self.config.address {
@@ -303,7 +309,7 @@ impl<'m, L> Cluster<'m, L> {
             host,
             command,
             domain: self.config.domain,
-            unique_id: self.unique_id,
+            unique_id,
             payload: b"",
             raw: b"",
         };

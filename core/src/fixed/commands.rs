@@ -83,6 +83,24 @@ pub struct SessionInfo<'a> {
     pub is_stale: bool,
 }
 
+#[cfg(feature = "defmt")]
+impl defmt::Format for SessionInfo<'_> {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        defmt::write!(
+            f,
+            "session {=[u8]:a}, created {=i64} ms, used {=i64} ms, times out after {=i32} s, new: {=bool}, primary: {=bool}, \
+             stale: {=bool}",
+            self.id,
+            self.creation_time_ms,
+            self.this_accessed_time_ms,
+            self.max_inactive_interval,
+            self.is_new,
+            self.is_primary,
+            self.is_stale
+        );
+    }
+}
+
 /// What can be looked at; looking changes nothing.
 impl<L> Cluster<'_, L> {
     /// How many sessions there are, primaries and copies.

@@ -8,6 +8,7 @@ use crate::wire::{SendOptions, UniqueId};
 
 /// How members find each other.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Membership<'m> {
     /// Heartbeats on the multicast group that the driver has joined. `McastService`.
     Multicast {
@@ -27,6 +28,7 @@ pub enum Membership<'m> {
 
 /// Behaviour of a cluster member without a heap; its capacities are those of its [`Memory`](super::Memory).
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Config<'m> {
     /// Where our receiver listens, as other members reach it.
     pub address: SocketAddr,
@@ -36,6 +38,10 @@ pub struct Config<'m> {
     /// Identity of this incarnation; `None` (the default) draws one. Static members need the one the others have
     /// configured.
     pub unique_id: Option<UniqueId>,
+    /// Identity of the incarnation that ran at this address before and may have died without a word, from memory that a reset
+    /// leaves alone. Before our first heartbeat the group is told that it has left: else a Tomcat keeps a fast restart's
+    /// dead incarnation in its member list for good. Default none.
+    pub previous_unique_id: Option<UniqueId>,
     /// How members find each other.
     pub membership: Membership<'m>,
     /// How long a message may wait for its ACK, and a written byte for the next. `timeout`, default 3 s.
@@ -81,6 +87,7 @@ impl<'m> Config<'m> {
             address,
             domain: b"",
             unique_id: None,
+            previous_unique_id: None,
             membership: Membership::Multicast {
                 frequency: Duration::from_millis(500),
                 drop_time: Duration::from_millis(3000),

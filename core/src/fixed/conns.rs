@@ -1,6 +1,6 @@
 //! The table behind every [`ConnId`]: connections and datagrams, each with a buffer.
 
-use core::net::SocketAddr;
+use core::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 
 use super::MemberIndex;
 use crate::engine::{ConnId, Gather, Output, Target};
@@ -84,6 +84,18 @@ impl Conn {
         peer: None,
     };
 
+    /// What a place holds before there is a member: nothing but zeros, so that a `static` of it takes no flash.
+    pub(super) const BLANK: Self = {
+        const NOWHERE: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0));
+        Self {
+            kind: Kind::Datagram(Target::Address(NOWHERE)),
+            connect: Some(NOWHERE),
+            end: Some(End::Close),
+            peer: Some(NOWHERE),
+            ..Self::EMPTY
+        }
+    };
+
     const fn is_usable(&self) -> bool {
         matches!(self.kind, Kind::Free) && self.end.is_none()
     }
@@ -161,7 +173,10 @@ pub(super) struct Conns<'m> {
 }
 
 impl<'m> Conns<'m> {
-    pub(super) const fn new(conns: &'m mut [Conn]) -> Self {
+    pub(super) fn new(conns: &'m mut [Conn]) -> Self {
+        for conn in conns.iter_mut() {
+            *conn = Conn::EMPTY;
+        }
         Self { conns, next: 0 }
     }
 

@@ -44,7 +44,10 @@ pub(super) struct DepartedIds<'m> {
 }
 
 impl<'m> DepartedIds<'m> {
-    pub(super) const fn new(ids: &'m mut [Departed], memory: Duration) -> Self {
+    pub(super) fn new(ids: &'m mut [Departed], memory: Duration) -> Self {
+        for entry in ids.iter_mut() {
+            *entry = Departed::EMPTY;
+        }
         Self { ids, memory }
     }
 

@@ -142,6 +142,7 @@ pub enum Verdict {
 
 /// A message of the application's own.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Inbound<'a> {
     /// Who sent it, if there was room to remember it.
     pub from: Option<MemberIndex>,

@@ -1,6 +1,7 @@
 //! Session messages that cannot be applied yet: while the state is on its way, or until their session comes.
 
 use super::MemberIndex;
+use super::memory::shift;
 use crate::session::EventType;
 use crate::time::Instant;
 
@@ -114,8 +115,7 @@ impl<'m> Held<'m> {
 
     /// Takes the message out that lies there.
     pub(super) fn remove(&mut self, at: usize, next: usize) {
-        if at <= next && next <= self.len && self.len <= self.bytes.len() {
-            self.bytes.copy_within(next..self.len, at);
+        if at <= next && shift(self.bytes, next..self.len, at) {
             self.len = self.len.saturating_sub(next.saturating_sub(at));
         }
     }

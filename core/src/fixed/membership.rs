@@ -28,9 +28,16 @@ impl<L> Cluster<'_, L> {
         self.settled = false;
         self.expire_at = now + self.config.process_expires_interval;
         self.join = super::transfer::Join::new(now);
-        self.encode_block(b"");
+        self.encode_block(self.unique_id, b"");
         let wait = match self.config.membership {
             Membership::Multicast { frequency, .. } => {
+                if let Some(previous) = self.config.previous_unique_id
+                    && previous != self.unique_id
+                {
+                    self.encode_block(previous, &member::SHUTDOWN);
+                    self.send_block();
+                    self.encode_block(self.unique_id, b"");
+                }
                 // McastServiceImpl sends one at the start, and its thread another at once.
                 self.send_heartbeat(now);
                 self.send_heartbeat(now);
@@ -75,7 +82,7 @@ impl<L> Cluster<'_, L> {
                 self.heartbeat_at = None;
                 match self.config.membership {
                     Membership::Multicast { .. } => {
-                        self.encode_block(&member::SHUTDOWN);
+                        self.encode_block(self.unique_id, &member::SHUTDOWN);
                         self.refresh_alive(now);
                         self.send_block();
                     }
@@ -185,18 +192,24 @@ impl<L> Cluster<'_, L> {
     }
 
     pub(super) fn heartbeat_received(&mut self, now: Instant, block: &MemberBlock<'_>) {
-        if self.is_ours(block)
-            || block.domain != self.config.domain
-            || !matches!(self.config.membership, Membership::Multicast { .. })
-        {
+        let Membership::Multicast { frequency, .. } = self.config.membership else {
+            return;
+        };
+        // Also of an earlier incarnation of ours: whoever listens at our address now is we.
+        if block.socket_addr() == Some(self.config.address) || block.domain != self.config.domain {
             return;
         }
+        let memory = frequency.saturating_mul(2);
         count(&mut self.stats.heartbeats_received);
         let known = self.find(block);
         if block.is_shutdown() {
+            self.goodbyes.remember(now, block, memory);
             if let Some(slot) = known {
                 self.gone(now, slot);
             }
+            return;
+        }
+        if known.is_none() && self.goodbyes.overtook(now, block, memory) {
             return;
         }
         let Some(slot) = known.or_else(|| self.add(now, block)) else {

@@ -8,8 +8,8 @@ use crate::java::places::Tables;
 
 /// The memory of a [`Cluster`](super::Cluster): nothing in it grows beyond these capacities, and it has no other.
 ///
-/// A `static` of it is initialised data, which takes as much flash as RAM; made at run time it takes RAM alone. Use an alias
-/// with a name of your own, and `size_of` to see what it takes:
+/// New memory is all zeros, so that a `static` of it takes no flash; what a member of before left in it does not matter to
+/// the next. Use an alias with a name of your own, and `size_of` to see what it takes:
 ///
 /// ```
 /// use folkmoot_core::fixed;
@@ -70,9 +70,9 @@ impl<
     /// Empty memory.
     pub const fn new() -> Self {
         Self {
-            peers: [Peer::EMPTY; MEMBERS],
+            peers: [Peer::BLANK; MEMBERS],
             queues: [[0; QUEUE]; MEMBERS],
-            conns: [Conn::EMPTY; CONNECTIONS],
+            conns: [Conn::BLANK; CONNECTIONS],
             buffers: [[0; MESSAGE]; CONNECTIONS],
             slots: [Slot::EMPTY; SESSIONS],
             areas: [[0; SESSION]; SESSIONS],
@@ -163,4 +163,18 @@ impl<'m> Blocks<'m> {
         from.and_then(|from| from.get_mut(..self.size))
             .unwrap_or_default()
     }
+}
+
+/// Moves a run of bytes to `to`; `false`, and nothing has moved, if either place is not there.
+#[inline]
+pub(super) fn shift(bytes: &mut [u8], run: core::ops::Range<usize>, to: usize) -> bool {
+    let room = run
+        .end
+        .checked_sub(run.start)
+        .and_then(|len| bytes.len().checked_sub(len));
+    let there = run.end <= bytes.len() && room.is_some_and(|last| to <= last);
+    if there {
+        bytes.copy_within(run, to);
+    }
+    there
 }

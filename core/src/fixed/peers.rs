@@ -2,6 +2,7 @@
 
 use core::net::SocketAddr;
 
+use super::memory::shift;
 use crate::engine::{ConnId, Gather};
 use crate::time::Instant;
 use crate::wire::{MemberBlock, UniqueId};
@@ -90,6 +91,18 @@ impl Peer {
         tried: false,
     };
 
+    /// What a place holds before there is a member: nothing but zeros, so that a `static` of it takes no flash.
+    pub(super) const BLANK: Self = Self {
+        donor: Some(Donor {
+            asked: false,
+            cursor: 0,
+            open: false,
+            messages: 0,
+            snapshot_ms: 0,
+        }),
+        ..Self::EMPTY
+    };
+
     pub(super) const fn is_checking(&self) -> bool {
         matches!(self.check, Check::Running(..))
     }
@@ -169,8 +182,8 @@ impl Lane {
         let need = len.checked_add(META)?;
         if need > block.len().saturating_sub(self.end) {
             let used = self.end.saturating_sub(self.start);
-            if self.end <= block.len() && self.start <= self.end {
-                block.copy_within(self.start..self.end, 0);
+            if !shift(block, self.start..self.end, 0) {
+                return None;
             }
             (self.start, self.end) = (0, used);
         }

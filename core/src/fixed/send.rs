@@ -4,6 +4,7 @@ use core::fmt;
 
 use super::cluster::{Cluster, FRAME_OVERHEAD, Phase, RETRY, count};
 use super::conns::{End, Kind};
+use super::memory::shift;
 use super::peers::Meta;
 use super::{BadInput, Event, FaultCause, MemberIndex};
 use crate::engine::ConnId;
@@ -15,6 +16,7 @@ use crate::wire::{
 
 /// Whom a message goes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum To {
     /// All members.
     All,
@@ -247,10 +249,8 @@ impl<L> Cluster<'_, L> {
             }
             let buffer = self.buffers.get_mut(id.slot() as usize);
             if let Some(conn) = self.conns.get_mut(id)
-                && done <= conn.len
-                && conn.len <= buffer.len()
+                && shift(buffer, done..conn.len, 0)
             {
-                buffer.copy_within(done..conn.len, 0);
                 conn.len = conn.len.saturating_sub(done);
             }
         }

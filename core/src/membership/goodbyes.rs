@@ -1,17 +1,13 @@
 //! Who has said goodbye a moment ago.
 
-use alloc::collections::VecDeque;
 use core::time::Duration;
 
 use crate::time::Instant;
 use crate::wire::{MemberBlock, UniqueId};
 
-/// Goodbyes remembered at once.
-const GOODBYES_MAX: usize = 64;
-
-/// The last goodbyes, so that a heartbeat that was overtaken by one brings nobody back.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Goodbyes(VecDeque<Goodbye>);
+/// The last `MAX` goodbyes, so that a heartbeat that was overtaken by one brings nobody back.
+#[derive(Clone, Debug)]
+pub(crate) struct Goodbyes<const MAX: usize>([Option<Goodbye>; MAX]);
 
 #[derive(Clone, Debug)]
 struct Goodbye {
@@ -20,25 +16,30 @@ struct Goodbye {
     until: Instant,
 }
 
-impl Goodbyes {
+impl<const MAX: usize> Goodbyes<MAX> {
+    pub(crate) const fn new() -> Self {
+        Self([const { None }; MAX])
+    }
+
     /// `block` says goodbye; heartbeats sent before are told by their age, for as long as `memory`.
     pub(crate) fn remember(&mut self, now: Instant, block: &MemberBlock<'_>, memory: Duration) {
-        self.0.retain(|goodbye| goodbye.until > now);
-        if self.0.len() >= GOODBYES_MAX {
-            self.0.pop_front();
+        // A free place, else the oldest makes room.
+        let until =
+            |place: &&mut Option<Goodbye>| Option::as_ref(place).map(|goodbye| goodbye.until);
+        if let Some(place) = self.0.iter_mut().min_by_key(until) {
+            *place = Some(Goodbye {
+                unique_id: block.unique_id,
+                alive_ms: block.alive_ms,
+                until: now + memory,
+            });
         }
-        self.0.push_back(Goodbye {
-            unique_id: block.unique_id,
-            alive_ms: block.alive_ms,
-            until: now + memory,
-        });
     }
 
     /// Whether a heartbeat was sent before the goodbye of the same incarnation. One that has started again under the same id
     /// is younger by the whole of its first life.
     pub(crate) fn overtook(&self, now: Instant, block: &MemberBlock<'_>, memory: Duration) -> bool {
         let memory_ms = i64::try_from(memory.as_millis()).unwrap_or(i64::MAX);
-        self.0.iter().any(|goodbye| {
+        self.0.iter().flatten().any(|goodbye| {
             let age = goodbye.alive_ms.saturating_sub(block.alive_ms);
             goodbye.unique_id == block.unique_id
                 && goodbye.until > now
@@ -47,8 +48,10 @@ impl Goodbyes {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "alloc"))]
 mod tests {
+    use std::vec::Vec;
+
     use super::*;
     use crate::wire::Member;
 
@@ -60,7 +63,7 @@ mod tests {
             alive_ms,
             ..Member::new("10.0.0.1:4000".parse().unwrap(), UniqueId([id; 16]))
         };
-        let mut goodbyes = Goodbyes::default();
+        let mut goodbyes = Goodbyes::<64>::new();
         goodbyes.remember(at(0), &member(1, 5000).as_block(), memory);
         #[rustfmt::skip]
         let cases = [
@@ -77,8 +80,12 @@ mod tests {
             assert_eq!(result, overtaken, "{name}");
         }
         for id in 0..200 {
-            goodbyes.remember(at(2000), &member(id, 0).as_block(), memory);
+            goodbyes.remember(at(2000 + u64::from(id)), &member(id, 0).as_block(), memory);
         }
-        assert_eq!(goodbyes.0.len(), GOODBYES_MAX);
+        let known = |id| goodbyes.overtook(at(2200), &member(id, 0).as_block(), memory);
+        assert_eq!(
+            (0..200).filter(|id| known(*id)).collect::<Vec<_>>(),
+            (136..200).collect::<Vec<_>>()
+        );
     }
 }

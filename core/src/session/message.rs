@@ -47,10 +47,26 @@ pub struct SessionMessage<'a> {
     pub sharing: Sharing,
 }
 
+#[cfg(feature = "defmt")]
+impl defmt::Format for SessionMessage<'_> {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        defmt::write!(
+            f,
+            "session message {=i32} of {=i64} ms for {=[u8]:a}, session {=[u8]:a}, {=usize} bytes",
+            self.event_type,
+            self.timestamp_ms,
+            self.context_name.unwrap_or_default(),
+            self.session_id.unwrap_or_default(),
+            self.session.map_or(0, <[u8]>::len)
+        );
+    }
+}
+
 /// Which texts of a [`SessionMessage`] are the same Java object, so that the later one is a back reference.
 ///
 /// Only the bytes of the stream depend on it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Sharing {
     /// `mSessionID` is `mContextName`.
     pub session_id_is_context: bool,
@@ -62,6 +78,7 @@ pub struct Sharing {
 
 /// Why a Java stream is no session message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum MessageError {
     /// The stream cannot be read.
     Java(JavaError),

@@ -21,6 +21,7 @@ use super::unique_id::UniqueId;
 /// The address is not looked into here: a receiver that remembers the last block of a connection need not
 /// parse it again ([`member::same_but_alive`](super::member::same_but_alive)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct ChannelData<'a> {
     /// How it was sent.
     pub options: SendOptions,
@@ -102,6 +103,7 @@ impl<'a> ChannelData<'a> {
 /// What a channel writes for a message of known length: this, the message, then
 /// [`frame::END`]. The message can thus stay where it is, shared by all destinations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct MessageHeader<'a> {
     /// How it is sent.
     pub options: SendOptions,

@@ -6,6 +6,7 @@ use super::reader::{DecodeError, DecodeErrorKind};
 
 /// A datagram, by what it begins with.
 #[derive(Clone, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum DatagramContent<'a> {
     /// A member says that it is there, or, with the command [`member::SHUTDOWN`], that it leaves.
     Heartbeat(MemberBlock<'a>),
@@ -36,6 +37,7 @@ impl<'a> DatagramContent<'a> {
 ///
 /// A damaged or unfinished frame is an `Err` and the last item.
 #[derive(Clone, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Frames<'a> {
     rest: &'a [u8],
 }

@@ -27,6 +27,7 @@ const LENGTH: &str = "frame length";
 
 /// What is at the front of received bytes, as far as they are there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Deframed<'a> {
     /// A frame that may become good when more bytes arrive.
     Incomplete {

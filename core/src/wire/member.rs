@@ -51,6 +51,7 @@ const ALIVE: core::ops::Range<usize> = 14..22;
 /// Two are equal if host, port and unique id are, and ordered by these three as `AbsoluteOrder` orders
 /// them.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct MemberBlock<'a> {
     /// How long the member's channel has run, in milliseconds, at its last heartbeat. Tomcat also puts the
     /// time since the Unix epoch here, and old values: fit to sort members by, never to judge liveness.
