@@ -1,4 +1,4 @@
-//! The member without an operating system (`core/examples/cortex_m`) in a cluster with a Tomcat and a Rust node.
+//! The member without an operating system (`core/examples/cortex_m`) in a cluster with Tomcats and Rust nodes.
 //!
 //! `.ci/firmware` builds it and its bridge, says where they are, and runs this.
 
@@ -17,9 +17,13 @@ use crate::support::wait::{SOON, until};
 
 scenarios! {
     #[ignore = "needs the firmware: run .ci/firmware"]
-    fn keeps_the_sessions_for_a_fresh_tomcat(name) { play(name, Tomcat, 6); }
+    fn keeps_the_sessions_for_a_fresh_tomcat(name) { play(name, [Tomcat, Rust, Tomcat], 6); }
     #[ignore = "needs the firmware: run .ci/firmware"]
-    fn keeps_the_sessions_for_a_fresh_rust_node(name) { play(name, Rust, 8); }
+    fn keeps_the_sessions_for_a_fresh_rust_node(name) { play(name, [Tomcat, Rust, Rust], 8); }
+    #[ignore = "needs the firmware: run .ci/firmware"]
+    fn keeps_the_sessions_among_rust_nodes(name) { play(name, [Rust, Rust, Rust], 6); }
+    #[ignore = "needs the firmware: run .ci/firmware"]
+    fn leaves_no_ghost_when_it_starts_again(name) { no_ghost(name); }
 }
 
 const ADDRESS: &str = "127.0.0.20:4000";
@@ -28,6 +32,7 @@ const ADDRESS: &str = "127.0.0.20:4000";
 struct Firmware {
     bridge: Child,
     status: PathBuf,
+    log: PathBuf,
 }
 
 impl Firmware {
@@ -37,7 +42,12 @@ impl Firmware {
                 .unwrap_or_else(|| panic!("missing: {variable}; run .ci/firmware"))
         };
         let status = directory.join("firmware.status");
-        let log = std::fs::File::create(directory.join("firmware.log")).expect("a log file");
+        let log_path = directory.join("firmware.log");
+        let mut log = std::fs::File::options();
+        let log = log.append(true).create(true).open(&log_path);
+        let log = log.expect("a log file");
+        // What an earlier one wrote down is not how this one does.
+        let _ = std::fs::remove_file(&status);
         let mut command = Command::new(path("FOLKMOOT_FIRMWARE_BRIDGE"));
         command
             .arg(path("FOLKMOOT_FIRMWARE"))
@@ -55,7 +65,11 @@ impl Firmware {
             );
         }
         let bridge = command.spawn().expect("the bridge starts");
-        Self { bridge, status }
+        Self {
+            bridge,
+            status,
+            log: log_path,
+        }
     }
 
     fn status(&self) -> BTreeMap<String, u32> {
@@ -64,6 +78,11 @@ impl Firmware {
         lines
             .filter_map(|(name, number)| Some((name.to_owned(), number.parse().ok()?)))
             .collect()
+    }
+
+    /// The decoded lines of its log.
+    fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
     fn await_number(&self, name: &str, wanted: u32) {
@@ -84,9 +103,10 @@ impl Drop for Firmware {
     }
 }
 
-fn play(name: &str, fresh: Kind, options: u32) {
+/// Two nodes and the firmware share sessions, the two die, and the third gets them from the only one left.
+fn play(name: &str, kinds: [Kind; 3], options: u32) {
     let setup = Setup::new(Membership::Multicast, options);
-    let mut cluster = Cluster::new(name, &[Tomcat, Rust, fresh], &setup);
+    let mut cluster = Cluster::new(name, &kinds, &setup);
     let directory = installed::scratch().join(name);
     cluster.nodes[0].start();
     cluster.nodes[1].start();
@@ -107,7 +127,10 @@ fn play(name: &str, fresh: Kind, options: u32) {
             cluster.http(node),
             &format!("/s/set?k=a&type=string&v={}", text.replace(' ', "%20")),
         );
-        ids.push((set.id().to_owned(), json!({ "a": text })));
+        ids.push((
+            set.id().to_owned(),
+            json!({ "a": { "type": "java.lang.String", "value": text } }),
+        ));
     }
     firmware.await_number("sessions", 4);
     let before = firmware.status();
@@ -132,5 +155,39 @@ fn play(name: &str, fresh: Kind, options: u32) {
         let seen: Value = cluster.nodes[2].attributes(id);
         assert_eq!(&seen, attributes, "{id}");
     }
+    firmware.await_number("members", 1);
+
+    // What it logged was decoded, with levels.
+    let log = firmware.log();
+    for line in [
+        "INFO started as",
+        "INFO MemberAdded",
+        "INFO StateTransfer(",
+        "INFO StateGiven",
+    ] {
+        assert!(log.contains(line), "no {line:?} in the log:\n{log}");
+    }
+    assert!(!log.contains("cannot be decoded"), "{log}");
     println!("{name}: {:?}", firmware.status());
+}
+
+/// Its machine is reset: the Tomcat lists it once, as what it is now.
+fn no_ghost(name: &str) {
+    let setup = Setup::new(Membership::Multicast, 8);
+    let mut cluster = Cluster::new(name, &[Tomcat, Rust], &setup);
+    let directory = installed::scratch().join(name);
+    cluster.nodes[0].start();
+    cluster.nodes[1].start();
+    let mut firmware = Firmware::start(&directory);
+    for round in 1..=3 {
+        cluster.await_other_members(0, &["127.0.0.12:4000", ADDRESS]);
+        drop(firmware);
+        firmware = Firmware::start(&directory);
+        firmware.await_number("members", 2);
+        firmware.await_number("ready", 1);
+        let mut visitor = Client::new();
+        visitor.get(cluster.http(0), "/s/set?k=a&type=string&v=b");
+        firmware.await_number("sessions", round);
+        cluster.await_other_members(0, &["127.0.0.12:4000", ADDRESS]);
+    }
 }

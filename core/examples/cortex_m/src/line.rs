@@ -12,7 +12,8 @@
 /// The longest content.
 pub(crate) const CONTENT_MAX: usize = 1536;
 
-/// From the bridge: seed, unix ms, IPv4 address and port; comes once and starts the member.
+/// From the bridge: seed, unix ms, IPv4 address and port, and the unique id of the incarnation before, if there was one;
+/// comes once and starts the member.
 pub(crate) const START: u8 = b'S';
 /// From the bridge: a connection was established.
 pub(crate) const CONNECTED: u8 = b'c';
@@ -34,8 +35,11 @@ pub(crate) const ACCEPTED: u8 = b'A';
 pub(crate) const CLOSE: u8 = b'X';
 /// To the bridge: reset it.
 pub(crate) const ABORT: u8 = b'R';
+/// To the bridge: our unique id (16 bytes), to be kept for the next start, which a board would do in memory that a reset
+/// leaves alone.
+pub(crate) const IDENTITY: u8 = b'I';
 /// To the bridge: how the member does, as numbers of 4 bytes: members, sessions, ready, stack bytes used, messages received,
-/// ACKs sent, bytes of its memory.
+/// ACKs sent, bytes of its memory, bytes of the machine itself.
 pub(crate) const STATUS: u8 = b's';
 
 /// Bytes before the content.

@@ -43,4 +43,71 @@ unsafe impl defmt::Logger for Logger {
     }
 }
 
+/// Whatever firmware holds of the member can be logged.
+const _: () = {
+    use folkmoot_core::{engine, fixed, rng, session, time, wire};
+
+    const fn logged<T: defmt::Format + ?Sized>() {}
+    logged::<(
+        engine::Input<'_>,
+        engine::Output,
+        engine::Target,
+        engine::CloseReason,
+    )>();
+    logged::<(
+        engine::ConnId,
+        engine::Gather<'_>,
+        time::Instant,
+        time::WallClock,
+    )>();
+    logged::<(
+        fixed::Config<'_>,
+        fixed::Membership<'_>,
+        fixed::ConfigError,
+        fixed::Event,
+    )>();
+    logged::<(
+        fixed::MemberInfo,
+        fixed::MemberIndex,
+        fixed::SessionInfo<'_>,
+        fixed::SessionId,
+    )>();
+    logged::<(
+        fixed::SessionError,
+        fixed::SendError,
+        fixed::To,
+        fixed::Stats,
+        fixed::Verdict,
+    )>();
+    logged::<(
+        fixed::Inbound<'_>,
+        fixed::BadInput,
+        fixed::Refusal,
+        fixed::FaultCause,
+    )>();
+    logged::<(
+        fixed::TransferResult,
+        wire::UniqueId,
+        wire::SendOptions,
+        wire::AckPolicy,
+    )>();
+    logged::<(
+        wire::ChannelData<'_>,
+        wire::MessageHeader<'_>,
+        wire::MemberBlock<'_>,
+    )>();
+    logged::<(
+        wire::Deframed<'_>,
+        wire::DatagramContent<'_>,
+        wire::Control,
+        wire::DecodeError,
+    )>();
+    logged::<(
+        session::SessionMessage<'_>,
+        session::EventType,
+        session::ActionType,
+    )>();
+    logged::<rng::Seed>();
+};
+
 defmt::timestamp!("{=u64:ms}", clock::millis());

@@ -6,6 +6,7 @@
 #![no_std]
 #![no_main]
 
+mod capacity;
 mod clock;
 mod line;
 mod log;
@@ -14,16 +15,15 @@ mod uart;
 
 use core::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 
+use capacity::Memory;
 use cortex_m_rt::entry;
 use folkmoot_core::engine::{CloseReason, ConnId, Engine, Gather, Input, Output, Target};
-use folkmoot_core::fixed;
+use folkmoot_core::fixed::{self, Event};
 use folkmoot_core::time::Instant;
+use folkmoot_core::wire::UniqueId;
 use line::{Incoming, Message};
 use static_cell::ConstStaticCell;
 use uart::Uart;
-
-/// Everything the member can remember: 4 others and 16 sessions of up to 1 KiB.
-type Memory = fixed::Memory<4, 16, 4096, 6144, 16, 1024, 4096, 384, 32>;
 
 static MEMORY: ConstStaticCell<Memory> = ConstStaticCell::new(Memory::new());
 static INCOMING: ConstStaticCell<Incoming> = ConstStaticCell::new(Incoming::new());
@@ -33,6 +33,9 @@ const MANAGER: &str = "localhost#";
 
 /// How often the bridge is told how the member does.
 const STATUS_EVERY_MS: u64 = 500;
+
+/// How long after a byte the next one is waited for without sleeping.
+const AWAKE_MS: u64 = 2;
 
 #[panic_handler]
 fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
@@ -49,6 +52,7 @@ struct Start {
     seed: [u8; 32],
     unix_ms: u64,
     address: SocketAddr,
+    previous: Option<UniqueId>,
 }
 
 fn address(bytes: &[u8]) -> Option<SocketAddr> {
@@ -68,6 +72,7 @@ fn read_start(message: &Message<'_>) -> Option<Start> {
         seed: *seed,
         unix_ms: u64::from_be_bytes(*unix_ms),
         address: address(rest)?,
+        previous: rest.get(6..)?.first_chunk().copied().map(UniqueId),
     })
 }
 
@@ -81,7 +86,11 @@ fn main() -> ! {
     // SAFETY: nobody else uses it.
     let mut line = unsafe { Uart::bridge() };
     let incoming = INCOMING.take();
-    defmt::info!("{=usize} bytes of memory for {=str}", size_of::<Memory>(), MANAGER);
+    defmt::info!(
+        "{=usize} bytes of memory for {=str}",
+        size_of::<Memory>(),
+        MANAGER
+    );
     let start = loop {
         if let Some(byte) = line.receive()
             && let Some(message) = incoming.push(byte)
@@ -90,17 +99,23 @@ fn main() -> ! {
             break start;
         }
     };
-    let config = fixed::Config::new(start.address, MANAGER);
+    let mut config = fixed::Config::new(start.address, MANAGER);
+    config.previous_unique_id = start.previous;
     let member = fixed::Cluster::new(config, MEMORY.take(), (), start.seed, now(), start.unix_ms);
     let mut member = match member {
         Ok(member) => member,
         Err(error) => defmt::panic!("{}", error),
     };
     member.start(now());
-    defmt::info!("started as {}", member.unique_id());
-    let mut status_at = 0;
+    let identity = member.unique_id();
+    line.send(&line::header(line::IDENTITY, 0, identity.0.len()));
+    line.send(&identity.0);
+    drain(&mut member, &mut line);
+    defmt::info!("started as {}", identity);
+    let (mut status_at, mut awake_until) = (0, 0);
     loop {
         while let Some(byte) = line.receive() {
+            awake_until = clock::millis() + AWAKE_MS;
             if let Some(message) = incoming.push(byte) {
                 take(&mut member, &mut line, &message);
                 drain(&mut member, &mut line);
@@ -113,6 +128,10 @@ fn main() -> ! {
         if clock::millis() >= status_at {
             status_at = clock::millis() + STATUS_EVERY_MS;
             status(&member, &mut line);
+        }
+        if clock::millis() > awake_until {
+            // Until the next tick of the clock.
+            cortex_m::asm::wfi();
         }
     }
 }
@@ -160,6 +179,7 @@ fn take(member: &mut fixed::Cluster<'_>, line: &mut Uart, message: &Message<'_>)
 /// Does what the member wants, and logs what it says.
 fn drain(member: &mut fixed::Cluster<'_>, line: &mut Uart) {
     while let Some(output) = member.poll_output() {
+        defmt::debug!("{}", output);
         match output {
             Output::Connect { conn, to } => {
                 let mut content = [0; 6];
@@ -186,7 +206,12 @@ fn drain(member: &mut fixed::Cluster<'_>, line: &mut Uart) {
         }
     }
     while let Some(event) = member.poll_event() {
-        defmt::info!("{}", event);
+        match event {
+            Event::BadInput(_) | Event::Refused(..) | Event::Faulty(..) => {
+                defmt::warn!("{}", event);
+            }
+            _ => defmt::info!("{}", event),
+        }
     }
 }
 
@@ -223,6 +248,7 @@ fn status(member: &fixed::Cluster<'_>, line: &mut Uart) {
         stats.messages_received,
         stats.acks_sent,
         size_of::<Memory>() as u32,
+        size_of_val(member) as u32,
     ];
     line.send(&line::header(line::STATUS, 0, numbers.len() * 4));
     for number in numbers {

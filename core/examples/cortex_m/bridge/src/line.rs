@@ -18,6 +18,7 @@ pub(crate) const CONNECT: u8 = b'C';
 pub(crate) const ACCEPTED: u8 = b'A';
 pub(crate) const CLOSE: u8 = b'X';
 pub(crate) const ABORT: u8 = b'R';
+pub(crate) const IDENTITY: u8 = b'I';
 pub(crate) const STATUS: u8 = b's';
 
 /// A message from the member.

@@ -5,7 +5,8 @@
 //! bridge FIRMWARE 127.0.0.20:4000 STATUS_FILE
 //! ```
 //!
-//! The member listens at the address; `STATUS_FILE` always has how it does. Multicast stays on the loopback interface.
+//! The member listens at the address; `STATUS_FILE` always has how it does, and beside it is the unique id that it had last, which
+//! it is told at its next start. Multicast stays on the loopback interface.
 
 mod line;
 mod log;
@@ -57,6 +58,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let unix_ms = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis() as u64;
     start.extend(unix_ms.to_be_bytes());
     start.extend(line::address(address));
+    let identity = status.with_extension("incarnation");
+    start.extend(std::fs::read(&identity).unwrap_or_default());
     line.send(line::START, 0, &start);
 
     let mut buffer = [0; 65_536];
@@ -71,6 +74,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         while let Some((message, len)) = line::read(&pending[done..]) {
             match message.kind {
                 line::STATUS => write_status(&status, message.content)?,
+                line::IDENTITY => replace(&identity, message.content)?,
                 _ => net.take(&message),
             }
             done += len;
@@ -108,17 +112,22 @@ fn seed() -> Result<[u8; 32], std::io::Error> {
     Ok(seed)
 }
 
-/// Replaces the status file as a whole.
+/// Writes down how the member does.
 fn write_status(path: &Path, content: &[u8]) -> Result<(), std::io::Error> {
-    const NAMES: [&str; 7] = [
-        "members", "sessions", "ready", "stack", "received", "acks", "memory",
+    const NAMES: [&str; 8] = [
+        "members", "sessions", "ready", "stack", "received", "acks", "memory", "machine",
     ];
     let numbers = content.as_chunks::<4>().0;
     let mut text = String::new();
     for (name, number) in NAMES.iter().zip(numbers) {
         text.push_str(&format!("{name}={}\n", u32::from_be_bytes(*number)));
     }
+    replace(path, text.as_bytes())
+}
+
+/// Writes a file that nobody sees half written.
+fn replace(path: &Path, content: &[u8]) -> Result<(), std::io::Error> {
     let new = path.with_extension("new");
-    std::fs::write(&new, text)?;
+    std::fs::write(&new, content)?;
     std::fs::rename(new, path)
 }
