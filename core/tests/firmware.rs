@@ -1,4 +1,5 @@
 //! What firmware relies on: a member without a heap, alone with what it says and hears.
+#![cfg(feature = "alloc")]
 
 use std::net::SocketAddr;
 
