@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 use folkmoot_sim::group::GroupMode;
 use folkmoot_sim::sessions::SessionMode;
 use folkmoot_sim::{
-    About, MODES, Mode, Plan, PlanOptions, Report, bench, document, page, record, run_mode, shrink,
+    About, MODES, Mode, Plan, PlanOptions, Report, bench, document, page, record_mode, run_mode,
+    shrink,
 };
 
 use args::{Command, Common, Modes, USAGE};
@@ -179,10 +180,7 @@ fn write_pages(seed: u64, file: &Path, common: &Common) -> ExitCode {
     let modes = common.mode.names();
     for mode in modes {
         let plan = Plan::draw(seed, &common.plan);
-        let (report, recording) = match *mode {
-            GroupMode::NAME => record::<GroupMode>(&plan, EVENTS_MAX),
-            _ => record::<SessionMode>(&plan, EVENTS_MAX),
-        };
+        let (report, recording) = record_mode(mode, &plan, EVENTS_MAX);
         let about = About {
             command: show::replay_command(&report, common),
             version: show::commit(),

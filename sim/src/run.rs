@@ -116,6 +116,18 @@ pub fn record<M: Mode>(plan: &Plan, max: usize) -> (Report, Recording) {
     (report, recording.unwrap_or_default())
 }
 
+/// Runs a plan in the mode of that name and records everything, up to `max` events.
+///
+/// # Panics
+/// If there is no such mode.
+pub fn record_mode(mode: &str, plan: &Plan, max: usize) -> (Report, Recording) {
+    match mode {
+        GroupMode::NAME => record::<GroupMode>(plan, max),
+        SessionMode::NAME => record::<SessionMode>(plan, max),
+        _ => panic!("there is no mode {mode}"),
+    }
+}
+
 fn run_in<M: Mode>(
     plan: &Plan,
     keep_trace: usize,

@@ -134,6 +134,7 @@ const rememberSoon = () => {
     if (view.session) words.set("session", view.session);
     if (view.member >= 0) words.set("member", view.member);
     if (view.text) words.set("text", view.text);
+    for (const [name, value] of Object.entries(simulator.shown ?? {})) if (value) words.set(name, value);
     if (view.hidden.size) words.set("hide", [...view.hidden].join(","));
     // A page of a file may not always say where it is.
     try { history.replaceState(null, "", `#${words}`); } catch { /* then it does not. */ }
@@ -349,6 +350,7 @@ const load = (document_) => {
   view.marks = [];
   for (let i = 0; i < trace.events.count; i++) if (MARKS.has(trace.events.kinds[trace.events.kind[i]])) view.marks.push(i);
   const { run } = trace;
+  $("empty").hidden = true;
   document.title = `seed ${run.seed} ${run.mode} ${run.verdict}`;
   $("run-name").textContent = `Seed ${run.seed}, ${run.mode}, ${trace.nodes.length} node${trace.nodes.length === 1 ? "" : "s"}`;
   $("verdict").textContent = run.verdict;
