@@ -44,6 +44,13 @@
 //! The capacities of a member without a heap are the parameters of one type, [`fixed::Memory`].
 #![no_std]
 #![cfg_attr(
+    not(all(feature = "encrypt", feature = "gzip")),
+    allow(
+        rustdoc::broken_intra_doc_links,
+        reason = "some lead to what a feature brings; with the default features every link is checked"
+    )
+)]
+#![cfg_attr(
     not(test),
     deny(
         clippy::unwrap_used,
