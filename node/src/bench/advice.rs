@@ -53,8 +53,12 @@ fn drivers(rounds: &[Round], advice: &mut Vec<String>) {
     ));
 }
 
-/// The same case with and without the spin.
+/// The same cases with and without the spin: a sentence for those where it pays, one for those where it costs, each with
+/// the clearest of them.
 fn spin(rounds: &[Round], advice: &mut Vec<String>) {
+    let mut pays: Vec<(f64, &Round, &Round)> = Vec::new();
+    let mut costs = Vec::new();
+    let mut loads = 0;
     for with in rounds.iter().filter(|round| round.case.spin > 0) {
         let case = Case {
             spin: 0,
@@ -63,24 +67,59 @@ fn spin(rounds: &[Round], advice: &mut Vec<String>) {
         let Some(without) = find(rounds, |other| other == case) else {
             continue;
         };
-        let (Some([slow, ..]), Some([fast, ..])) = (without.latency, with.latency) else {
-            continue;
-        };
-        let what = format!(
-            "{} bytes, options {}, {} caller(s): p50 {fast:.1} µs instead of {slow:.1} µs, {:.1} CPU µs instead of {:.1}",
-            case.size, case.options, case.callers, with.cpu_micros, without.cpu_micros
-        );
-        let micros = with.case.spin;
-        if fast < slow * 0.8 {
-            advice.push(format!(
-                "`Tuning::spin` of {micros} µs pays here ({what}): threads that sleep wake slowly on these hosts; it needs a processor while messages flow"
-            ));
-        } else if fast > slow * 1.1 {
-            advice.push(format!(
-                "leave `Tuning::spin` at zero for this load ({what}): the processors have other work"
-            ));
+        if let (Some([slow, ..]), Some([fast, ..])) = (without.latency, with.latency) {
+            let ratio = fast / slow.max(0.1);
+            loads += 1;
+            if ratio < 0.8 {
+                pays.push((ratio, with, without));
+            } else if ratio > 1.1 {
+                costs.push((ratio, with, without));
+            }
         }
     }
+    pays.sort_by(|(a, ..), (b, ..)| a.total_cmp(b));
+    costs.sort_by(|(a, ..), (b, ..)| b.total_cmp(a));
+    if let Some((_, with, without)) = pays.first() {
+        advice.push(format!(
+            "`Tuning::spin` of {} µs pays here in {} of {loads} loads ({}): threads that sleep wake slowly on these hosts; it needs a processor while messages flow",
+            with.case.spin,
+            pays.len(),
+            compared(with, without)
+        ));
+    }
+    if let Some((_, with, without)) = costs.first() {
+        advice.push(format!(
+            "leave `Tuning::spin` at zero in {} of {loads} loads ({}): the processors have other work",
+            costs.len(),
+            compared(with, without)
+        ));
+    }
+}
+
+fn compared(with: &Round, without: &Round) -> String {
+    let Case {
+        driver,
+        options,
+        size,
+        callers,
+        ..
+    } = with.case;
+    let p50 = |round: &Round| round.latency.map_or(0.0, |[p50, ..]| p50);
+    format!(
+        "{driver}, {size} bytes, options {options}, {callers} caller{}: p50 {:.1} µs instead of {:.1} µs, {:.1} CPU µs instead of {:.1}",
+        if callers == 1 { "" } else { "s" },
+        p50(with),
+        p50(without),
+        with.cpu_micros,
+        without.cpu_micros
+    )
+}
+
+/// What holds with any driver is said for the first.
+fn is_first_driver(rounds: &[Round], round: &Round) -> bool {
+    rounds
+        .first()
+        .is_some_and(|first| first.case.driver == round.case.driver)
 }
 
 /// What waiting for acknowledgements costs against not waiting.
@@ -90,7 +129,7 @@ fn waiting(rounds: &[Round], advice: &mut Vec<String>) {
             options: 8,
             ..sync.case
         };
-        if sync.case.options != 6 || sync.case.callers != 1 {
+        if sync.case.options != 6 || sync.case.callers != 1 || !is_first_driver(rounds, sync) {
             continue;
         }
         if let (Some(free), Some([p50, _, p999])) =
@@ -108,7 +147,8 @@ fn waiting(rounds: &[Round], advice: &mut Vec<String>) {
 /// Whether more callers help.
 fn callers(rounds: &[Round], advice: &mut Vec<String>) {
     for one in rounds {
-        if one.case.callers != 1 || !one.case.waits() || one.case.spin > 0 {
+        let single = one.case.callers == 1 && one.case.waits() && one.case.spin == 0;
+        if !single || !is_first_driver(rounds, one) {
             continue;
         }
         let same = |case: Case| Case { callers: 1, ..case } == one.case && case.callers > 1;
