@@ -378,8 +378,9 @@ fn a_transfer_with_a_part_missing_or_damaged_is_not_taken_for_whole() {
     let plain_part = "SESSION-STATE-localhost#/shop".to_owned();
     let (whole, cut) = (&empty[..], &empty[..20]);
     use TransferResult::{Complete, Incomplete};
+    type Part<'a> = (&'a [u8], String);
     #[rustfmt::skip]
-    let cases: &[(&str, Vec<(&[u8], String)>, String, TransferResult)] = &[
+    let cases: &[(&str, Vec<Part<'_>>, String, TransferResult)] = &[
         ("whole",             vec![(whole, part(1, 0)), (whole, part(2, 0))], complete(2, 0), Complete),
         ("one came twice",    vec![(whole, part(1, 0)), (whole, part(1, 0))], complete(1, 0), Complete),
         ("an older answer's", vec![(whole, before),     (whole, part(1, 0))], complete(1, 0), Complete),
