@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use super::delta_session::Applied;
 use super::filter::AttributeFilters;
-use super::stamp::{Field, Stamp, field_of, listener_field};
+use super::stamp::{Field, History, Stamp, field_of, listener_field};
 use super::{Action, ActionType, DeltaSession};
 use crate::java::{JavaBytes, JavaString};
 
@@ -162,7 +162,8 @@ impl DeltaSession {
     }
 
     /// A Tomcat told of the session as a whole, and nothing of when it was changed: what differs from the session as it was
-    /// here counts as changed when it was last used there.
+    /// here counts as changed right after it. By its clock it could be later than what is still to come from somebody
+    /// whose clock is behind, and who knows of no such change. Of a session that was not here nothing has a time at all.
     pub(crate) fn stamp_difference(
         &mut self,
         before: Option<&Self>,
@@ -170,27 +171,22 @@ impl DeltaSession {
         used_ms: i64,
         writer: u64,
     ) {
-        let history = before.map(|before| before.history.clone());
-        self.history = history.unwrap_or_default();
-        let stamp = match before {
-            Some(_) => self.history.next(used_ms, writer),
-            None => Stamp::new(used_ms, writer),
+        let Some(before) = before else {
+            self.history = History::default();
+            self.history.came_with(0, used_ms);
+            return;
         };
-        if before.is_none() {
-            self.history.id_since_ms = stamp.time_ms;
-        }
+        self.history = before.history.clone();
+        let stamp = self.history.next(0, writer);
         let mut changed = Vec::new();
         for state in self.fields(filters) {
-            let same = before.is_some_and(|before| before.value_of(&state.field) == state.value);
-            if !same && state.value.is_some() {
+            if before.value_of(&state.field) != state.value && state.value.is_some() {
                 changed.push(state.field);
             }
         }
-        if let Some(before) = before {
-            let gone = before.fields(filters).into_iter();
-            let gone = gone.filter(|state| state.value.is_some() && !self.has(&state.field));
-            changed.extend(gone.map(|state| state.field));
-        }
+        let gone = before.fields(filters).into_iter();
+        let gone = gone.filter(|state| state.value.is_some() && !self.has(&state.field));
+        changed.extend(gone.map(|state| state.field));
         for field in changed {
             self.stamp(field, stamp);
         }

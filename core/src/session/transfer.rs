@@ -475,7 +475,7 @@ impl DeltaManager {
         let keep = self
             .sessions
             .get(text)
-            .is_some_and(|local| self.is_newer(local, source, &record));
+            .is_some_and(|local| self.is_newer(cx.now, local, source, &record));
         let known = self.sessions.contains(text);
         if known {
             self.stats.session_replace_counter = self.stats.session_replace_counter.wrapping_add(1);
@@ -517,19 +517,25 @@ impl DeltaManager {
     }
 
     /// Whether a session that is here is newer than the donor's copy of it.
-    fn is_newer(&self, local: &DeltaSession, source: Source, record: &SessionRecord) -> bool {
+    fn is_newer(
+        &self,
+        now: Instant,
+        local: &DeltaSession,
+        source: Source,
+        record: &SessionRecord,
+    ) -> bool {
         // One of ours is compared with field by field as soon as its state is here.
         if source.ours && local.history.version() != Stamp::default() {
             return true;
         }
         let later = local.this_accessed_time_ms > record.head.this_accessed_time_ms;
+        // What was changed here has gone out, but may still have been on its way to the donor when that took its state.
+        let on_its_way = |since| local.primary && local.this_accessed + IN_FLIGHT > since;
         match self.join.phase {
-            // What others changed since the transfer began is kept apart and applied after it. What was changed here
-            // has gone out, but may still be on its way to the donor.
-            Phase::Asking(_) => {
-                local.primary && (later || local.this_accessed + IN_FLIGHT > self.join.begun)
-            }
-            _ => later,
+            // What others changed since the transfer began is kept apart and applied after it.
+            Phase::Asking(_) => on_its_way(self.join.begun) || (local.primary && later),
+            // Nobody has asked: it comes because we had fallen behind.
+            _ => later || on_its_way(now),
         }
     }
 
