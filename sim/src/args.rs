@@ -15,7 +15,7 @@ folkmoot-sim: simulated clusters, one seed a run
       if every run held. --shard runs every Nth seed, beginning with the Ith (from 0). --json prints one object a run.
   folkmoot-sim replay --seed N [--lines L] [--trace FILE.html] [options]
       Runs one seed again and prints what happened: everything, or the last L lines of it. --trace writes it as one page
-      for a browser instead (with --mode all one page a mode: FILE-group.html, FILE-session.html).
+      for a browser instead (with --mode all one page a mode: FILE-group.html and so on).
   folkmoot-sim shrink --seed N [--tries T] [options]
       Leaves out faults and works as long as the same rule is still broken (at most T runs, 2000 by default), and prints
       what is left with the command that replays it.
@@ -29,7 +29,10 @@ folkmoot-sim: simulated clusters, one seed a run
       Prints events a second and how much faster than real time it simulates.
 
 options
-  --mode all|group|session   what the nodes are: bare channels, clusters with sessions, or first one, then the other
+  --mode all|group|session|maps   what the nodes are: bare channels, clusters with sessions on every node, clusters with
+                     sessions on two nodes each, or one after the other
+  --plain            our own nodes alone: no Tomcats, nobody hostile, no large clusters
+  --threads T        so many runs at a time (run and explore; one for each core by default)
   --nodes N          so many nodes (1 to 200) instead of a number drawn from the seed
   --seconds S        so many seconds of virtual time with faults instead of a time drawn from the seed
   --plant NAME       with that error planted in the machines, in a build with the feature `plant`
@@ -43,10 +46,12 @@ pub(crate) enum Command {
         seeds: RangeInclusive<u64>,
         shard: (u64, u64),
         json: bool,
+        threads: usize,
         common: Common,
     },
     Explore {
         seeds: RangeInclusive<u64>,
+        threads: usize,
         common: Common,
     },
     Shrink {
@@ -74,6 +79,7 @@ pub(crate) enum Modes {
     All,
     Group,
     Session,
+    Maps,
 }
 
 /// What all commands take.
@@ -97,11 +103,17 @@ impl Command {
         };
         let (mut seeds, mut seed, mut shard, mut json) = (None, None, (0, 1), false);
         let mut plant = None;
+        let mut threads = std::thread::available_parallelism().map_or(1, usize::from);
         let (mut lines, mut tries) = (usize::MAX, 2000);
         let mut trace = None;
         while let Some(word) = words.next() {
             if word == "--json" {
                 json = true;
+                continue;
+            }
+            if word == "--plain" {
+                common.plan.plain = true;
+                common.words.push_str(" --plain");
                 continue;
             }
             let value = words
@@ -116,6 +128,7 @@ impl Command {
                 "--seeds" => seeds = Some(range(value)?),
                 "--seed" => seed = Some(number()?),
                 "--shard" => shard = parse_shard(value)?,
+                "--threads" => threads = (number()? as usize).clamp(1, 1024),
                 "--tries" => tries = number()? as usize,
                 "--trace" => trace = Some(PathBuf::from(value)),
                 "--lines" => lines = number()? as usize,
@@ -124,7 +137,8 @@ impl Command {
                         "all" => Modes::All,
                         "group" => Modes::Group,
                         "session" => Modes::Session,
-                        _ => return Err(format!("--mode {value}: all, group or session")),
+                        "maps" => Modes::Maps,
+                        _ => return Err(format!("--mode {value}: all, group, session or maps")),
                     };
                 }
                 "--nodes" => {
@@ -155,7 +169,7 @@ impl Command {
             "run" => {
                 let seeds = seeds.ok_or("run needs --seeds A..B")?;
                 #[rustfmt::skip]
-                let run = Self::Run { seeds, shard, json, common };
+                let run = Self::Run { seeds, shard, json, threads, common };
                 Ok(run)
             }
             "replay" => {
@@ -169,7 +183,9 @@ impl Command {
             }
             "explore" => {
                 let seeds = seeds.ok_or("explore needs --seeds A..B")?;
-                Ok(Self::Explore { seeds, common })
+                #[rustfmt::skip]
+                let explore = Self::Explore { seeds, threads, common };
+                Ok(explore)
             }
             "shrink" => {
                 let seed = seed.ok_or("shrink needs --seed N")?;

@@ -1,6 +1,6 @@
 //! How bytes travel: from an engine into segments, over a link that may be cut, into another engine.
 
-use folkmoot_core::engine::{CloseReason, ConnId, Gather, Input};
+use folkmoot_core::engine::{CloseReason, ConnId, Engine, Gather, Input};
 
 use crate::agenda::Event;
 use crate::link::Cut;

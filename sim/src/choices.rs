@@ -63,6 +63,10 @@ impl Plan {
             .map(|(place, (at, what))| Item { place, at, what })
             .collect();
         Self {
+            tomcats: 0,
+            hostile: false,
+            several: false,
+            tight: false,
             seed: short(2),
             nodes,
             network,

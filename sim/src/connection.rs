@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use folkmoot_core::engine::{CloseReason, ConnId, Input};
+use folkmoot_core::engine::{CloseReason, ConnId, Engine, Input};
 
 use crate::agenda::Event;
 use crate::link::Cut;
@@ -99,6 +99,10 @@ impl<M: Machine> World<M> {
             cut => cut,
         };
         let listener = &mut self.nodes[usize::from(to)];
+        let listens = matches!(listener.state, NodeState::Running | NodeState::Paused);
+        if cut == Cut::Whole && listens && listener.backlog >= backlog {
+            self.stats.accept_queues_full += 1;
+        }
         let no = match (cut, listener.state) {
             (Cut::Rejected, _) => Some(CloseReason::Unreachable),
             (Cut::Whole, NodeState::Down(Crash::Process)) => Some(CloseReason::Refused),

@@ -1,6 +1,6 @@
 //! Datagrams on their way, each kept once however many receivers it has.
 
-use folkmoot_core::engine::{ConnId, Gather, Input, Target};
+use folkmoot_core::engine::{ConnId, Engine, Gather, Input, Target};
 
 use crate::agenda::Event;
 use crate::link::Cut;

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use folkmoot_core::engine::Engine;
+use folkmoot_core::engine::{ConnId, Engine, Gather, Input, Output};
 use folkmoot_core::rng::Seed;
 use folkmoot_core::time::Instant;
 
@@ -48,6 +48,114 @@ pub trait Machine: Engine {
     fn describe(&self, bytes: &[u8]) -> String {
         let _ = bytes;
         String::new()
+    }
+}
+
+/// What runs on a host: one of ours, or a stranger.
+pub(crate) enum Inhabitant<M> {
+    Ours(M),
+    Stranger(Box<dyn Machine>),
+}
+
+/// Makes a stranger each time it starts.
+pub(crate) type StrangerFactory = Box<dyn FnMut(&Boot) -> Box<dyn Machine>>;
+
+impl<M: Machine> Inhabitant<M> {
+    /// Ours, if it is.
+    pub(crate) fn ours(&self) -> Option<&M> {
+        match self {
+            Self::Ours(machine) => Some(machine),
+            Self::Stranger(_) => None,
+        }
+    }
+
+    /// Ours, if it is.
+    pub(crate) fn ours_mut(&mut self) -> Option<&mut M> {
+        match self {
+            Self::Ours(machine) => Some(machine),
+            Self::Stranger(_) => None,
+        }
+    }
+}
+
+impl<M: Machine> Engine for Inhabitant<M> {
+    fn handle(&mut self, now: Instant, input: Input<'_>) {
+        match self {
+            Self::Ours(machine) => machine.handle(now, input),
+            Self::Stranger(machine) => machine.handle(now, input),
+        }
+    }
+
+    fn accept(&mut self, now: Instant, from: SocketAddr) -> Option<ConnId> {
+        match self {
+            Self::Ours(machine) => machine.accept(now, from),
+            Self::Stranger(machine) => machine.accept(now, from),
+        }
+    }
+
+    fn poll_output(&mut self) -> Option<Output> {
+        match self {
+            Self::Ours(machine) => machine.poll_output(),
+            Self::Stranger(machine) => machine.poll_output(),
+        }
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        match self {
+            Self::Ours(machine) => machine.poll_timeout(),
+            Self::Stranger(machine) => machine.poll_timeout(),
+        }
+    }
+
+    fn transmit<'a>(&'a self, conn: ConnId, out: &mut Gather<'a>) {
+        match self {
+            Self::Ours(machine) => machine.transmit(conn, out),
+            Self::Stranger(machine) => machine.transmit(conn, out),
+        }
+    }
+
+    fn transmitted(&mut self, now: Instant, conn: ConnId, len: usize) {
+        match self {
+            Self::Ours(machine) => machine.transmitted(now, conn, len),
+            Self::Stranger(machine) => machine.transmitted(now, conn, len),
+        }
+    }
+}
+
+impl<M: Machine> Machine for Inhabitant<M> {
+    fn turn(&mut self, now: Instant) {
+        match self {
+            Self::Ours(machine) => machine.turn(now),
+            Self::Stranger(machine) => machine.turn(now),
+        }
+    }
+
+    fn set_wall_clock(&mut self, now: Instant, unix_ms: u64) {
+        match self {
+            Self::Ours(machine) => machine.set_wall_clock(now, unix_ms),
+            Self::Stranger(machine) => machine.set_wall_clock(now, unix_ms),
+        }
+    }
+
+    fn check(&mut self, now: Instant) -> Option<(&'static str, String)> {
+        match self {
+            Self::Ours(machine) => machine.check(now),
+            Self::Stranger(machine) => machine.check(now),
+        }
+    }
+
+    fn observe(&self, seen: &mut Observed<'_>) {
+        match self {
+            Self::Ours(machine) => machine.observe(seen),
+            Self::Stranger(machine) => machine.observe(seen),
+        }
+    }
+
+    fn describe(&self, bytes: &[u8]) -> String {
+        match self {
+            Self::Ours(machine) => machine.describe(bytes),
+            Self::Stranger(machine) => machine.describe(bytes),
+        }
     }
 }
 

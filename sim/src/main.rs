@@ -4,12 +4,16 @@ mod args;
 mod planted;
 mod show;
 
+use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use folkmoot_sim::group::GroupMode;
+use folkmoot_sim::maps::MapsMode;
 use folkmoot_sim::sessions::SessionMode;
 use folkmoot_sim::{
     About, MODES, Mode, Plan, PlanOptions, Report, bench, document, page, record_mode, run_mode,
@@ -29,12 +33,17 @@ fn main() -> ExitCode {
             seeds,
             shard,
             json,
+            threads,
             common,
         }) => {
-            let seeds = seeds.filter(|seed| seed % shard.1 == shard.0);
-            run_seeds(seeds.collect(), json, &common)
+            let seeds: Vec<u64> = seeds.filter(|seed| seed % shard.1 == shard.0).collect();
+            run_seeds(&seeds, json, threads, &common)
         }
-        Ok(Command::Explore { seeds, common }) => explore(seeds, &common),
+        Ok(Command::Explore {
+            seeds,
+            threads,
+            common,
+        }) => explore(seeds, threads, &common),
         Ok(Command::Shrink {
             seed,
             tries,
@@ -72,28 +81,22 @@ fn run_one(mode: &str, seed: u64, options: &PlanOptions, keep_trace: usize) -> R
     run_mode(mode, &plan, keep_trace)
 }
 
-fn run_seeds(seeds: Vec<u64>, json: bool, common: &Common) -> ExitCode {
-    // A panic inside a run is reported as its verdict.
-    std::panic::set_hook(Box::new(|_| {}));
+fn run_seeds(seeds: &[u64], json: bool, threads: usize, common: &Common) -> ExitCode {
     let began = Instant::now();
-    let modes = common.mode.names();
-    let total = seeds.len() * modes.len();
+    let total = seeds.len() * common.mode.names().len();
     let mut sum = show::Summary::default();
-    for seed in seeds {
-        for mode in modes {
-            let report = run_one(mode, seed, &common.plan, 0);
-            sum.add(&report);
-            if json {
-                println!("{}", show::json(&report));
-            } else if !report.held() {
-                show::clear_progress();
-                show::failure(&report, common);
-            }
-            if !json {
-                show::progress(&sum, total, began.elapsed());
-            }
+    for_each_run(seeds, threads, common, |report| {
+        sum.add(report);
+        if json {
+            println!("{}", show::json(report));
+            return;
         }
-    }
+        if !report.held() {
+            show::clear_progress();
+            show::failure(report, common);
+        }
+        show::progress(&sum, total, began.elapsed());
+    });
     if !json {
         show::clear_progress();
         show::summary(&sum, began.elapsed());
@@ -105,17 +108,51 @@ fn run_seeds(seeds: Vec<u64>, json: bool, common: &Common) -> ExitCode {
     }
 }
 
-fn explore(seeds: RangeInclusive<u64>, common: &Common) -> ExitCode {
+/// Runs every seed in every mode on so many threads, and calls `each` with the reports in order.
+fn for_each_run(seeds: &[u64], threads: usize, common: &Common, mut each: impl FnMut(&Report)) {
+    // A panic inside a run is reported as its verdict.
     std::panic::set_hook(Box::new(|_| {}));
-    for mode in common.mode.names() {
-        let mut sum = show::Summary::default();
-        for seed in seeds.clone() {
-            sum.add(&run_one(mode, seed, &common.plan, 0));
+    let modes = common.mode.names();
+    let total = seeds.len() * modes.len();
+    let next = AtomicUsize::new(0);
+    let (sender, reports) = mpsc::channel();
+    std::thread::scope(|scope| {
+        for _ in 0..threads.clamp(1, total.max(1)) {
+            let (next, sender) = (&next, sender.clone());
+            scope.spawn(move || {
+                loop {
+                    let at = next.fetch_add(1, Ordering::Relaxed);
+                    let (Some(seed), mode) = (seeds.get(at / modes.len()), at % modes.len()) else {
+                        return;
+                    };
+                    let report = run_one(modes[mode], *seed, &common.plan, 0);
+                    if sender.send((at, report)).is_err() {
+                        return;
+                    }
+                }
+            });
         }
-        println!("mode {mode}, {} runs, {} failed", sum.runs, sum.failed);
-        for (name, count) in &sum.covered {
-            println!("{count:>12}  {name}");
+        drop(sender);
+        let mut early = BTreeMap::new();
+        let mut wanted = 0;
+        for (at, report) in reports {
+            early.insert(at, report);
+            while let Some(report) = early.remove(&wanted) {
+                each(&report);
+                wanted += 1;
+            }
         }
+    });
+}
+
+fn explore(seeds: RangeInclusive<u64>, threads: usize, common: &Common) -> ExitCode {
+    let seeds: Vec<u64> = seeds.collect();
+    let mut sums: BTreeMap<&str, show::Summary> = BTreeMap::new();
+    for_each_run(&seeds, threads, common, |report| {
+        sums.entry(report.mode).or_default().add(report);
+    });
+    for (mode, sum) in sums {
+        show::explored(mode, &sum);
     }
     ExitCode::SUCCESS
 }
@@ -212,6 +249,7 @@ impl Modes {
             Self::All => &MODES,
             Self::Group => &[GroupMode::NAME],
             Self::Session => &[SessionMode::NAME],
+            Self::Maps => &[MapsMode::NAME],
         }
     }
 }

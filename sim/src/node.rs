@@ -2,18 +2,20 @@
 
 use std::collections::VecDeque;
 
-use folkmoot_core::engine::{ConnId, Input, Output};
+use folkmoot_core::engine::{ConnId, Engine, Input, Output};
 use folkmoot_core::time::Instant;
 
 use crate::agenda::Event;
 use crate::clock::Clock;
-use crate::machine::{Machine, NodeId};
+use crate::machine::{Inhabitant, Machine, NodeId, StrangerFactory};
 use crate::stream::{Side, StreamId};
 use crate::trace::TraceKind;
 use crate::world::{Crash, NodeState, World};
 
 pub(crate) struct Node<M> {
-    pub(crate) machine: Option<M>,
+    pub(crate) machine: Option<Inhabitant<M>>,
+    /// Makes the machine of a stranger, if it is one.
+    pub(crate) stranger: Option<StrangerFactory>,
     pub(crate) state: NodeState,
     pub(crate) boot: u32,
     pub(crate) clock: Clock,
@@ -47,6 +49,7 @@ impl<M> Node<M> {
     pub(crate) fn new(clock: Clock, unique_id: [u8; 16]) -> Self {
         Self {
             machine: None,
+            stranger: None,
             state: NodeState::Down(Crash::Process),
             boot: 0,
             clock,
@@ -187,7 +190,7 @@ impl<M: Machine> World<M> {
             let after = self.nodes[usize::from(node)]
                 .machine
                 .as_ref()
-                .and_then(M::poll_timeout);
+                .and_then(Engine::poll_timeout);
             // The epoch itself says "at once": there is more to do, and the driver may look at its sockets first.
             if after.is_some_and(|at| at < now && at > Instant::ZERO) {
                 let late = now.since(after.unwrap_or_default());
@@ -221,7 +224,7 @@ impl<M: Machine> World<M> {
     /// Plans the engine's next timeout.
     fn arm(&mut self, node: u16) {
         let this = &mut self.nodes[usize::from(node)];
-        let Some(deadline) = this.machine.as_ref().and_then(M::poll_timeout) else {
+        let Some(deadline) = this.machine.as_ref().and_then(Engine::poll_timeout) else {
             return;
         };
         let at = this.clock.world(deadline).max(self.now);

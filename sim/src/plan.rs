@@ -13,6 +13,8 @@ pub struct PlanOptions {
     pub nodes: Option<u16>,
     /// So long a time of faults, instead of a time drawn.
     pub safety: Option<Duration>,
+    /// Nobody but our own nodes.
+    pub plain: bool,
     /// Only the faults and works with these places in the plan.
     pub keep: Option<Vec<usize>>,
 }
@@ -44,6 +46,14 @@ pub struct Plan {
     pub seed: u64,
     /// How many nodes there are.
     pub nodes: u16,
+    /// Tomcats besides them.
+    pub tomcats: u16,
+    /// Whether somebody among them means no good.
+    pub hostile: bool,
+    /// Whether bare channels speak to each other as to Tomcats, over several connections, also if processes are held up.
+    pub several: bool,
+    /// Whether the queues of clusters are so short that they get full.
+    pub tight: bool,
     /// How the network behaves during the time of faults.
     pub network: NetworkConfig,
     /// The kinds of faults that this run has at all.
@@ -68,6 +78,12 @@ impl Plan {
             8 => 5,
             _ => rng.between(6, 9) as u16,
         };
+        // Now and then many; --nodes makes it as many as one likes.
+        let mut crowd = SimRng::fork(seed, 10);
+        let drawn_nodes = match crowd.below(250) {
+            0 if !options.plain => crowd.between(10, 40) as u16,
+            _ => drawn_nodes,
+        };
         let nodes = options.nodes.unwrap_or(drawn_nodes).clamp(1, 200);
         let drawn_safety = Duration::from_millis(rng.between(8_000, 40_000));
         let safety = options.safety.unwrap_or(drawn_safety);
@@ -79,6 +95,17 @@ impl Plan {
                 .filter(|_| rng.chance(400_000))
                 .collect(),
         };
+        let mut guests = SimRng::fork(seed, 8);
+        let (tomcats, hostile) = match guests.below(20) {
+            _ if options.plain => (0, false),
+            0..=2 => (1, false),
+            3 => (2, false),
+            4..=6 => (0, true),
+            7 => (1, true),
+            _ => (0, false),
+        };
+        let tight = SimRng::fork(seed, 13).chance(150_000) && !options.plain;
+        let several = SimRng::fork(seed, 14).chance(200_000) && !options.plain;
         let mut items = Vec::new();
         draw_faults(
             &kinds,
@@ -100,6 +127,10 @@ impl Plan {
         Self {
             seed,
             nodes,
+            tomcats,
+            hostile,
+            several,
+            tight,
             network,
             kinds,
             items,

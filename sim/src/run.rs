@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
+use crate::fault::FaultKind;
 use crate::group::GroupMode;
 use crate::link::NetworkConfig;
 use crate::machine::{Machine, Violation};
+use crate::maps::MapsMode;
 use crate::plan::{Plan, What};
 use crate::record::{Recording, Told};
 use crate::sessions::SessionMode;
@@ -39,6 +41,9 @@ pub trait Mode: Sized {
     /// # Errors
     /// The first thing that is not as it has to be.
     fn converged(&mut self, world: &mut World<Self::Node>) -> Result<(), String>;
+
+    /// Everything has been well for a while: a calm time in which nothing may go wrong any more.
+    fn encore(&mut self, world: &mut World<Self::Node>);
 
     /// The end: what has to hold once all has been well for a while.
     fn finish(&mut self, world: &mut World<Self::Node>);
@@ -86,7 +91,7 @@ impl Report {
 }
 
 /// The names of all modes.
-pub const MODES: [&str; 2] = [GroupMode::NAME, SessionMode::NAME];
+pub const MODES: [&str; 3] = [GroupMode::NAME, SessionMode::NAME, MapsMode::NAME];
 
 /// Runs a plan in the mode of that name.
 ///
@@ -96,6 +101,7 @@ pub fn run_mode(mode: &str, plan: &Plan, keep_trace: usize) -> Report {
     match mode {
         GroupMode::NAME => run::<GroupMode>(plan, keep_trace),
         SessionMode::NAME => run::<SessionMode>(plan, keep_trace),
+        MapsMode::NAME => run::<MapsMode>(plan, keep_trace),
         _ => panic!("there is no mode {mode}"),
     }
 }
@@ -124,6 +130,7 @@ pub fn record_mode(mode: &str, plan: &Plan, max: usize) -> (Report, Recording) {
     match mode {
         GroupMode::NAME => record::<GroupMode>(plan, max),
         SessionMode::NAME => record::<SessionMode>(plan, max),
+        MapsMode::NAME => record::<MapsMode>(plan, max),
         _ => panic!("there is no mode {mode}"),
     }
 }
@@ -143,6 +150,7 @@ fn run_in<M: Mode>(
         world,
         story: Vec::new(),
         keeps_story: keep_trace > 0,
+        hostile: plan.hostile,
         faults: 0,
         works: 0,
     };
@@ -156,8 +164,28 @@ fn run_in<M: Mode>(
             .violate(None, "no panic", what.unwrap_or_default());
     }
     let mut covered = BTreeMap::new();
-    for kind in &plan.kinds {
-        *covered.entry(format!("fault {}", kind.name())).or_default() += 1;
+    for (name, there) in [
+        ("Tomcats", plan.tomcats > 0),
+        ("somebody hostile", plan.hostile),
+        ("short queues", plan.tight),
+        ("several connections between two", plan.several),
+    ] {
+        *covered.entry(format!("with {name}")).or_default() += u64::from(there);
+    }
+    for kind in FaultKind::ALL {
+        let there = plan.kinds.contains(&kind);
+        *covered.entry(format!("fault {}", kind.name())).or_default() += u64::from(there);
+    }
+    for (kind, count) in run.world.trace().counts() {
+        *covered.entry(format!("event {kind:?}")).or_default() += count;
+    }
+    let stats = run.world.stats();
+    for (name, count) in [
+        ("accept queues full", stats.accept_queues_full),
+        ("streams that died in silence", stats.severed),
+        ("datagrams lost", stats.datagrams_lost),
+    ] {
+        *covered.entry(format!("network {name}")).or_default() += count;
     }
     run.mode.covered(&run.world, &mut covered);
     let recording = run.world.take_recording();
@@ -185,6 +213,8 @@ struct Running<M: Mode> {
     world: World<M::Node>,
     story: Vec<(Duration, String)>,
     keeps_story: bool,
+    /// Whether the last stranger means no good.
+    hostile: bool,
     faults: usize,
     works: usize,
 }
@@ -192,6 +222,9 @@ struct Running<M: Mode> {
 impl<M: Mode> Running<M> {
     fn whole(&mut self, plan: &Plan) -> Option<Duration> {
         for node in self.world.node_ids() {
+            self.world.boot(node, Identity::New);
+        }
+        for node in self.world.stranger_ids() {
             self.world.boot(node, Identity::New);
         }
         for item in &plan.items {
@@ -259,6 +292,12 @@ impl<M: Mode> Running<M> {
                 NodeState::Down(_) => world.boot(node, Identity::New),
             }
         }
+        if self.hostile {
+            let last = self.world.stranger_ids().last();
+            if let Some(node) = last {
+                self.world.crash(node, Crash::Process);
+            }
+        }
         self.mode.healed(&mut self.world);
     }
 
@@ -289,7 +328,11 @@ impl<M: Mode> Running<M> {
             }
             self.run_until(now + step);
         }
-        self.mode.finish(&mut self.world);
+        self.tell(Told::Part, || "all is well: the encore".into());
+        self.mode.encore(&mut self.world);
+        if !self.has_failed() {
+            self.mode.finish(&mut self.world);
+        }
         well_since.map(|since| since - from)
     }
 }

@@ -87,13 +87,19 @@ pub(crate) fn summary(sum: &Summary, real: Duration) {
     );
 }
 
+/// Broken rules of one run that are printed: one leads to others.
+const VIOLATIONS_SHOWN: usize = 5;
+
 pub(crate) fn failure(report: &Report, common: &Common) {
     println!(
         "seed {} FAILED (mode {}, {} nodes)",
         report.seed, report.mode, report.nodes
     );
-    for violation in &report.violations {
+    for violation in report.violations.iter().take(VIOLATIONS_SHOWN) {
         println!("  {violation}");
+    }
+    if let Some(more) = report.violations.len().checked_sub(VIOLATIONS_SHOWN + 1) {
+        println!("  and {} more", more + 1);
     }
     println!("  at {}", commit());
     println!("  {}", replay_command(report, common));
@@ -187,6 +193,20 @@ pub(crate) fn written(report: &Report, file: &std::path::Path) {
     );
     for violation in &report.violations {
         println!("  {violation}");
+    }
+}
+
+/// What runs have reached, and what they have not.
+pub(crate) fn explored(mode: &str, sum: &Summary) {
+    println!("mode {mode}, {} runs, {} failed", sum.runs, sum.failed);
+    for (name, count) in sum.covered.iter().filter(|(_, count)| **count > 0) {
+        println!("{count:>12}  {name}");
+    }
+    let blind = sum.covered.iter().filter(|(_, count)| **count == 0);
+    let blind: Vec<&str> = blind.map(|(name, _)| name.as_str()).collect();
+    match blind.is_empty() {
+        true => println!("nothing known was left out"),
+        false => println!("never reached: {}", blind.join(", ")),
     }
 }
 

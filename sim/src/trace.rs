@@ -50,6 +50,33 @@ pub enum TraceKind {
     Command,
 }
 
+impl TraceKind {
+    /// All kinds, in the order of their numbers.
+    pub const ALL: [Self; 21] = [
+        Self::Boot,
+        Self::Crash,
+        Self::Pause,
+        Self::Resume,
+        Self::Clock,
+        Self::Timer,
+        Self::Connect,
+        Self::Connected,
+        Self::Accept,
+        Self::Refuse,
+        Self::Sent,
+        Self::Received,
+        Self::Close,
+        Self::Closed,
+        Self::PauseRead,
+        Self::ResumeRead,
+        Self::DatagramSent,
+        Self::DatagramLost,
+        Self::DatagramReceived,
+        Self::Network,
+        Self::Command,
+    ];
+}
+
 /// One line of a trace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TraceEvent {
@@ -74,6 +101,7 @@ pub struct TraceEvent {
 pub struct Trace {
     hash: u64,
     events: u64,
+    counts: [u64; TraceKind::ALL.len()],
     kept: Option<Vec<TraceEvent>>,
     kept_max: usize,
 }
@@ -83,6 +111,7 @@ impl Default for Trace {
         Self {
             hash: 0x51_7c_c1_b7_27_22_0a_95,
             events: 0,
+            counts: [0; TraceKind::ALL.len()],
             kept: None,
             kept_max: 0,
         }
@@ -100,6 +129,11 @@ impl Trace {
     /// How many events there were.
     pub const fn events(&self) -> u64 {
         self.events
+    }
+
+    /// How many events of each kind there were.
+    pub fn counts(&self) -> impl Iterator<Item = (TraceKind, u64)> {
+        TraceKind::ALL.into_iter().zip(self.counts)
     }
 
     /// From now on events are kept, the first `max` of them.
@@ -135,6 +169,7 @@ impl Trace {
         detail: impl FnOnce() -> String,
     ) {
         self.events += 1;
+        self.counts[kind as usize] += 1;
         self.word(at);
         self.word(u64::from(node) << 8 | kind as u64);
         self.word(link.1);

@@ -8,7 +8,7 @@ use crate::agenda::{Agenda, Event};
 use crate::clock::Clock;
 use crate::datagram::Datagrams;
 use crate::link::{Cut, Links, NetworkConfig};
-use crate::machine::{Boot, Machine, NodeId, Violation};
+use crate::machine::{Boot, Inhabitant, Machine, NodeId, StrangerFactory, Violation};
 use crate::node::Node;
 use crate::record::Recording;
 use crate::rng::{Ppm, SimRng};
@@ -30,6 +30,8 @@ pub struct World<M> {
     pub(crate) trace: Trace,
     pub(crate) stats: WorldStats,
     pub(crate) recording: Option<Box<Recording>>,
+    /// How many nodes are ours: the first ones.
+    ours: u16,
     seed: u64,
     factory: Box<dyn FnMut(&Boot) -> M>,
     violations: Vec<Violation>,
@@ -50,6 +52,10 @@ pub struct WorldStats {
     pub datagrams_lost: u64,
     /// Connections asked for.
     pub connects: u64,
+    /// Requests for connections that found the accept queue full.
+    pub accept_queues_full: u64,
+    /// Streams that died in silence.
+    pub severed: u64,
 }
 
 /// Whether a restarted node is known again.
@@ -102,6 +108,7 @@ impl<M: Machine> World<M> {
             trace: Trace::default(),
             stats: WorldStats::default(),
             recording: None,
+            ours: 0,
             seed,
             factory: Box::new(factory),
             violations: Vec::new(),
@@ -118,7 +125,27 @@ impl<M: Machine> World<M> {
             ..Clock::default()
         };
         self.nodes.push(Node::new(clock, rng.bytes()));
+        self.ours += 1;
         NodeId(index)
+    }
+
+    /// One more host for somebody who is not one of ours: it is no part of [`node_ids`](Self::node_ids), has no
+    /// [`machine`](Self::machine) to look at and takes no commands. To be added after all nodes.
+    pub(crate) fn add_stranger(&mut self, factory: StrangerFactory) -> NodeId {
+        let node = self.add_node();
+        self.nodes[node.index()].stranger = Some(factory);
+        self.ours -= 1;
+        node
+    }
+
+    /// The hosts of strangers.
+    pub(crate) fn stranger_ids(&self) -> impl Iterator<Item = NodeId> + use<M> {
+        (self.ours..self.nodes.len() as u16).map(NodeId)
+    }
+
+    /// The unique id that a node's member carries in this life.
+    pub(crate) fn unique_id(&self, node: NodeId) -> [u8; 16] {
+        self.nodes[node.index()].unique_id
     }
 
     /// Starts a node that is down, known again or new.
@@ -146,7 +173,10 @@ impl<M: Machine> World<M> {
         };
         this.boot += 1;
         this.state = NodeState::Running;
-        this.machine = Some((self.factory)(&boot));
+        this.machine = Some(match &mut this.stranger {
+            Some(make) => Inhabitant::Stranger(make(&boot)),
+            None => Inhabitant::Ours((self.factory)(&boot)),
+        });
         self.note(
             index,
             TraceKind::Boot,
@@ -302,6 +332,7 @@ impl<M: Machine> World<M> {
         for id in self.streams_between(a, b) {
             if let Some(stream) = self.streams.get(id) {
                 stream.severed = true;
+                self.stats.severed += 1;
             }
         }
         self.note(a.0, TraceKind::Network, Some(b.0), 0, &[], || {
@@ -337,14 +368,15 @@ impl<M: Machine> World<M> {
         }
         let now = self.local(node.0);
         self.note(node.0, TraceKind::Command, None, 0, &[], String::new);
-        let result = command(self.nodes[node.index()].machine.as_mut()?, now);
+        let machine = self.nodes[node.index()].machine.as_mut()?;
+        let result = command(machine.ours_mut()?, now);
         self.drain(node.0);
         Some(result)
     }
 
     /// A node's machine, if there is one, to look at.
     pub fn machine(&self, node: NodeId) -> Option<&M> {
-        self.nodes.get(node.index())?.machine.as_ref()
+        self.nodes.get(node.index())?.machine.as_ref()?.ours()
     }
 
     /// Whether a node runs.
@@ -367,9 +399,9 @@ impl<M: Machine> World<M> {
         self.local(node.0)
     }
 
-    /// All nodes.
+    /// All nodes of ours.
     pub fn node_ids(&self) -> impl Iterator<Item = NodeId> + use<M> {
-        (0..self.nodes.len() as u16).map(NodeId)
+        (0..self.ours).map(NodeId)
     }
 
     /// Virtual time since the world began.

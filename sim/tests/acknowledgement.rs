@@ -214,6 +214,54 @@ fn a_connection_that_is_dead_without_a_word_is_replaced() {
     assert_eq!(world.violations(), []);
 }
 
+/// Nobody acknowledges options 8: what a kernel has taken is gone without a word, and only what still waited for it is known
+/// to be lost.
+#[test]
+fn what_waited_for_a_dead_connection_is_said_to_be_lost() {
+    const WINDOW: usize = 10_000;
+    let network = NetworkConfig {
+        window: WINDOW,
+        ..NetworkConfig::quiet()
+    };
+    let mut world = GroupWorld::with_config(7, network, Membership::Multicast, |_| {});
+    let [a, b, _] = world.join_all();
+    world.send(a, b, Promise::Queued).unwrap();
+    world.run_for(seconds(1));
+    world.sever_streams(a, b);
+    let send = |world: &mut GroupWorld| {
+        let sent = world.with(a, |node, now| {
+            node.send(now, Some(&[b]), Promise::Queued, 1, 1000)
+        });
+        sent.unwrap().unwrap()
+    };
+    let parcels: Vec<Parcel> = (0..40).map(|_| send(&mut world)).collect();
+    world.run_for(seconds(8));
+    let events = &world.machine(a).unwrap().events;
+    let lost: u64 = events
+        .iter()
+        .map(|event| match event {
+            ChannelEvent::Lost { messages, .. } => *messages,
+            _ => 0,
+        })
+        .sum();
+    let arrived = parcels.iter().map(|parcel| handed(&world, parcel, b));
+    let arrived = u64::from(arrived.sum::<u32>());
+    // One more may have been written in part.
+    let unsaid = WINDOW as u64 / 1000 + 1;
+    assert!(
+        lost > 0 && lost + arrived <= 40,
+        "{lost} lost, {arrived} arrived"
+    );
+    assert!(
+        lost + arrived + unsaid >= 40,
+        "{lost} lost, {arrived} arrived"
+    );
+    let next = send(&mut world);
+    world.run_for(seconds(1));
+    assert_eq!(handed(&world, &next, b), 1);
+    assert_eq!(world.violations(), []);
+}
+
 #[test]
 fn the_queue_to_a_member_that_does_not_read_has_its_bound() {
     let small = |config: &mut ChannelConfig| {

@@ -1,86 +1,19 @@
 //! Sessions that are on two nodes each: nodes die, join, come back and lose sight of each other.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::time::Duration;
 
-use folkmoot_core::channel::{Channel, ChannelConfig, UniqueId};
-use folkmoot_core::cluster::{Access, Cluster, ClusterConfig, ContextId};
-use folkmoot_core::engine::{ConnId, Engine, Gather, Input, Output};
-use folkmoot_core::map::{EntryState, MapState};
-use folkmoot_core::session::{BackupManager, BackupManagerConfig, SessionId};
-use folkmoot_core::time::Instant;
-use folkmoot_sim::sessions::value_text;
-use folkmoot_sim::{Boot, Crash, Cut, Identity, Machine, NetworkConfig, NodeId, World};
+use folkmoot_core::channel::ChannelConfig;
+use folkmoot_core::cluster::Access;
+use folkmoot_core::map::EntryState;
+use folkmoot_core::session::{BackupManagerConfig, SessionId};
+use folkmoot_sim::maps::MapNode;
+use folkmoot_sim::{Boot, Crash, Cut, Identity, NetworkConfig, NodeId, World};
 
-/// A cluster with one backup manager.
-struct MapNode {
-    cluster: Cluster,
-    context: ContextId,
-}
-
-impl MapNode {
-    fn new(boot: &Boot) -> Self {
-        let mut channel = ChannelConfig::new(boot.address);
-        channel.unique_id = Some(UniqueId(boot.unique_id));
-        channel.previous_unique_id = boot.previous_unique_id.map(UniqueId);
-        let channel = Channel::new(channel, boot.seed, boot.now, boot.unix_ms).unwrap();
-        let mut cluster = Cluster::new(channel, ClusterConfig::default());
-        let config = BackupManagerConfig {
-            jvm_route: Some(boot.node.to_string()),
-            ..BackupManagerConfig::default()
-        };
-        let context = cluster.register_backup_manager(boot.now, "/shop", config);
-        cluster.start(boot.now);
-        Self {
-            context: context.unwrap(),
-            cluster,
-        }
-    }
-
-    fn manager(&self) -> &BackupManager {
-        self.cluster.backup_manager(self.context).unwrap()
-    }
-
-    fn is_ready(&self) -> bool {
-        self.manager().state() == MapState::Initialized
-    }
-}
-
-impl Engine for MapNode {
-    fn handle(&mut self, now: Instant, input: Input<'_>) {
-        self.cluster.handle(now, input);
-    }
-
-    fn accept(&mut self, now: Instant, from: SocketAddr) -> Option<ConnId> {
-        self.cluster.accept(now, from)
-    }
-
-    fn poll_output(&mut self) -> Option<Output> {
-        self.cluster.poll_output()
-    }
-
-    fn poll_timeout(&self) -> Option<Instant> {
-        self.cluster.poll_timeout()
-    }
-
-    fn transmit<'a>(&'a self, conn: ConnId, out: &mut Gather<'a>) {
-        self.cluster.transmit(conn, out);
-    }
-
-    fn transmitted(&mut self, now: Instant, conn: ConnId, len: usize) {
-        self.cluster.transmitted(now, conn, len);
-    }
-}
-
-impl Machine for MapNode {
-    fn turn(&mut self, _now: Instant) {
-        while self.cluster.poll_event().is_some() {}
-    }
-
-    fn set_wall_clock(&mut self, now: Instant, unix_ms: u64) {
-        self.cluster.set_wall_clock(now, unix_ms);
-    }
+/// A node with everything at Tomcat's defaults.
+fn node(boot: &Boot) -> MapNode {
+    let channel = ChannelConfig::new(boot.address);
+    MapNode::new(boot, channel, BackupManagerConfig::default())
 }
 
 struct MapWorld {
@@ -91,7 +24,7 @@ struct MapWorld {
 
 impl MapWorld {
     fn new(seed: u64, nodes: u16) -> Self {
-        let mut world = World::new(seed, NetworkConfig::quiet(), MapNode::new);
+        let mut world = World::new(seed, NetworkConfig::quiet(), node);
         for _ in 0..nodes {
             let node = world.add_node();
             world.boot(node, Identity::New);
@@ -116,18 +49,9 @@ impl MapWorld {
 
     fn create(&mut self, node: NodeId, count: usize) {
         for number in 0..count {
-            let made = self.world.with(node, |node, now| {
-                let (cluster, shop) = (&mut node.cluster, node.context);
-                let id = cluster.create_session(now, shop, None).unwrap();
-                let value = number.to_string();
-                cluster
-                    .set_attribute(now, shop, &id, "k", value.as_str())
-                    .unwrap();
-                cluster.request_completed(now, shop, &id).unwrap();
-                cluster.end_access(now, shop, &id);
-                (id, value)
-            });
-            let (id, value) = made.expect("a running node");
+            let value = number.to_string();
+            let made = self.world.with(node, |node, now| node.create(now, &value));
+            let id = made.flatten().expect("a running node");
             self.expected.insert(id, value);
         }
     }
@@ -137,8 +61,8 @@ impl MapWorld {
         let nodes = self.running();
         let members = nodes.iter().map(|node| {
             let running = self.world.machine(*node).unwrap();
-            let manager = running.manager();
-            let channel = running.cluster.channel();
+            let manager = running.manager().unwrap();
+            let channel = running.cluster().channel();
             let all = manager
                 .members()
                 .filter_map(|member| channel.member(member));
@@ -155,16 +79,9 @@ impl MapWorld {
     /// A request on a node; it comes back later if the session has to be fetched first.
     fn request(&mut self, node: NodeId, id: &SessionId, value: &str) -> bool {
         for _ in 0..100 {
-            let access = self.world.with(node, |node, now| {
-                let (cluster, shop) = (&mut node.cluster, node.context);
-                let access = cluster.access(now, shop, id);
-                if access == Access::Here {
-                    cluster.set_attribute(now, shop, id, "k", value).unwrap();
-                    cluster.request_completed(now, shop, id).unwrap();
-                    cluster.end_access(now, shop, id);
-                }
-                access
-            });
+            let access = self
+                .world
+                .with(node, |node, now| node.request(now, id, Some(value)).0);
             match access.expect("a running node") {
                 Access::Here => {
                     self.expected.insert(id.clone(), value.to_owned());
@@ -185,13 +102,10 @@ impl MapWorld {
         for (id, value) in &self.expected {
             let mut states = vec![];
             for node in &nodes {
-                let manager = self.world.machine(*node).unwrap().manager();
-                let state = manager.role(id);
+                let machine = self.world.machine(*node).unwrap();
+                let state = machine.role(id);
                 if matches!(state, Some(EntryState::Primary | EntryState::Backup)) {
-                    let seen = manager
-                        .session(id)
-                        .and_then(|session| session.attribute("k"));
-                    assert_eq!(seen.map(value_text).as_ref(), Some(value), "{id} on {node}");
+                    assert_eq!(machine.value(id).as_ref(), Some(value), "{id} on {node}");
                 }
                 states.push(state);
             }
@@ -201,7 +115,7 @@ impl MapWorld {
             assert_eq!(count(None), 0, "{id}: {states:?}\n{}", self.members());
         }
         for node in &nodes {
-            let manager = self.world.machine(*node).unwrap().manager();
+            let manager = self.world.machine(*node).unwrap().manager().unwrap();
             assert_eq!(manager.session_count_full(), self.expected.len(), "{node}");
         }
     }

@@ -160,6 +160,10 @@ where
         self.0.converged(world)
     }
 
+    fn encore(&mut self, world: &mut World<M::Node>) {
+        self.0.encore(world);
+    }
+
     fn finish(&mut self, world: &mut World<M::Node>) {
         self.0.finish(world);
     }
@@ -173,6 +177,7 @@ fn plan(seed: u64) -> Plan {
     let options = PlanOptions {
         nodes: Some(3),
         safety: Some(Duration::from_secs(8)),
+        plain: true,
         ..PlanOptions::default()
     };
     Plan::draw(seed, &options)

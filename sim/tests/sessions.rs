@@ -332,6 +332,41 @@ fn what_happens_during_a_transfer_is_not_lost() {
     assert_replicated(&world);
 }
 
+/// The change waited for a session of the old id, which came to exist again when the session got that id back.
+#[test]
+fn a_change_of_id_that_the_state_contains_is_not_applied_again() {
+    let mut world = SessionWorld::new(28);
+    let [a, b, c] = world.join_all();
+    let first = world.create(a, &[("cart", "1 apple")]);
+    world.crash(c, Crash::Process);
+    world.run_for(seconds(5));
+    world.boot(c, Identity::New);
+    // Everybody knows it, and it waits for the state.
+    world.run_for(millis(500));
+    world.put(a, &first, "cart", "2 apples");
+    let second = world.change_id(a, &first).unwrap();
+    world.put(a, &second, "cart", "3 apples");
+    world.run_for(millis(1500));
+    assert_eq!(
+        transfer(&world, c),
+        Some((TransferResult::Complete, 1)),
+        "the state has come"
+    );
+    let back = world.with(b, |node, now| {
+        let context = node.context();
+        let cluster = node.cluster_mut();
+        cluster.change_session_id(now, context, &second, Some(&first))
+    });
+    assert_eq!(back, Some(Ok(first.clone())));
+    world.run_for(millis(100));
+    for node in [a, b, c] {
+        assert!(!world.has(node, &second), "{node}");
+        let cart = world.get(node, &first, "cart");
+        assert_eq!(cart.as_deref(), Some("3 apples"), "{node}");
+    }
+    assert_replicated(&world);
+}
+
 #[test]
 fn when_the_donor_dies_the_next_one_is_asked() {
     for (how, after) in [

@@ -1,6 +1,7 @@
 //! Random runs of bare channels.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::time::Duration;
 
 use folkmoot_core::channel::{ChannelConfig, Limits};
@@ -8,11 +9,13 @@ use folkmoot_core::interceptor::{EncryptInterceptor, GzipInterceptor, Intercepto
 
 use super::{GroupNode, GroupWorld, Membership, Outcome, Parcel, Promise, SharedLedger};
 use crate::fault::FaultKind;
-use crate::machine::NodeId;
+use crate::machine::{Boot, NodeId};
+use crate::peers::{Above, Habits, Hostile, Tomcat};
 use crate::plan::Plan;
 use crate::rng::SimRng;
+use crate::rules::{self, members_are_accurate};
 use crate::run::Mode;
-use crate::world::World;
+use crate::world::{NodeState, World};
 
 /// Bare channels that send each other parcels.
 pub struct GroupMode {
@@ -23,6 +26,14 @@ pub struct GroupMode {
     last: BTreeMap<u16, Vec<Parcel>>,
     sent: u64,
     refused: BTreeMap<String, u64>,
+    /// The chance of the encore.
+    rng: SimRng,
+    /// Whether layers change the messages.
+    layered: bool,
+    /// What the Tomcats did.
+    habits: Rc<Habits>,
+    /// Connections that two nodes may have between them.
+    connections: usize,
 }
 
 /// A quarter of the runs have layers, all nodes the same. Only those that keep nothing back: what a layer keeps is
@@ -41,6 +52,9 @@ fn interceptors(rng: &mut SimRng) -> Vec<Interceptor> {
     all.into_iter().filter(|_| rng.chance(700_000)).collect()
 }
 
+/// Lanes that are used in the encore: more than a node has connections to another.
+const LANES: u32 = 8;
+
 impl Mode for GroupMode {
     type Node = GroupNode;
     const NAME: &'static str = "group";
@@ -57,12 +71,19 @@ impl Mode for GroupMode {
         let held_up = [FaultKind::Pause, FaultKind::Slow];
         // A process that was held up may read the beginning of a new connection before the rest of an old one. Nodes of ours
         // tell the two apart, because each has one at a time; a sender with several cannot be helped.
-        let one_connection = plan.kinds.iter().any(|kind| held_up.contains(kind));
-        let pipelining = rng.chance(700_000) || one_connection;
+        let held_up = plan.kinds.iter().any(|kind| held_up.contains(kind));
+        let pipelining = (rng.chance(700_000) || held_up) && !plan.several;
         let queue = *rng.pick(&[5_000, 100_000, Limits::default().queue_bytes_max]);
         let interceptors = interceptors(&mut rng);
         let holds = |layer: &Interceptor| matches!(layer, Interceptor::Order(_));
         let holds_back = interceptors.iter().any(holds);
+        // A Tomcat of the simulator has no layers.
+        let tomcats = match membership {
+            Membership::Multicast if interceptors.is_empty() => plan.tomcats,
+            _ => 0,
+        };
+        let honest = plan.nodes + tomcats;
+        let layered = !interceptors.is_empty();
         let adjust = move |config: &mut ChannelConfig| {
             config.interceptors.clone_from(&interceptors);
             config.sender.pipelining = pipelining;
@@ -74,14 +95,36 @@ impl Mode for GroupMode {
         for _ in 0..plan.nodes {
             world.add_node();
         }
-        let (world, ledger) = world.into_parts();
+        let (mut world, ledger) = world.into_parts();
+        let habits = Rc::<Habits>::default();
+        for _ in 0..tomcats {
+            let (ledger, habits) = (ledger.clone(), habits.clone());
+            world.add_stranger(Box::new(move |boot: &Boot| {
+                let above = Above::Parcels(ledger.clone(), (boot.node.0, boot.restarts));
+                Box::new(Tomcat::new(boot, above, habits.clone()))
+            }));
+        }
+        ledger.borrow_mut().honest = honest;
         ledger.borrow_mut().held_back = holds_back;
+        ledger.borrow_mut().unordered = held_up && !pipelining;
+        if plan.hostile {
+            ledger.borrow_mut().has_liar = true;
+            let nodes = plan.nodes;
+            world.add_stranger(Box::new(move |boot| Box::new(Hostile::new(boot, nodes))));
+        }
         let mode = Self {
             ledger,
             quiet_since: None,
             last: BTreeMap::new(),
             sent: 0,
             refused: BTreeMap::new(),
+            rng: SimRng::fork(plan.seed, 9),
+            layered,
+            habits,
+            connections: match pipelining {
+                true => rules::FEW,
+                false => rules::POOLED,
+            },
         };
         (mode, world)
     }
@@ -122,15 +165,11 @@ impl Mode for GroupMode {
 
     fn converged(&mut self, world: &mut World<GroupNode>) -> Result<(), String> {
         let nodes: Vec<NodeId> = world.node_ids().collect();
+        members_are_accurate(world)?;
         for node in &nodes {
             let Some(machine) = world.machine(*node) else {
                 return Err(format!("{node} does not run"));
             };
-            let others = nodes.iter().filter(|other| *other != node);
-            let seen = machine.members();
-            if !seen.iter().eq(others) {
-                return Err(format!("{node} sees {seen:?}"));
-            }
             let open = machine.channel().sends_open();
             if open > 0 {
                 return Err(format!("{open} sends of {node} are not settled"));
@@ -138,6 +177,7 @@ impl Mode for GroupMode {
         }
         // A send right after healing may still find a connection that has not noticed; the next one does not.
         let mut waiting = None;
+        let alone = self.is_alone(world);
         for node in &nodes {
             let ledger = self.ledger.borrow();
             let last = self.last.entry(node.0).or_default();
@@ -145,7 +185,7 @@ impl Mode for GroupMode {
                 let entry = ledger.entry(parcel);
                 entry.is_some_and(|entry| entry.outcome == Outcome::Acknowledged)
             };
-            if nodes.len() < 2 || (!last.is_empty() && last.iter().all(acknowledged)) {
+            if alone || (!last.is_empty() && last.iter().all(acknowledged)) {
                 continue;
             }
             drop(ledger);
@@ -172,6 +212,29 @@ impl Mode for GroupMode {
             return Err("members still come and go".into());
         }
         Ok(())
+    }
+
+    fn encore(&mut self, world: &mut World<GroupNode>) {
+        // What the liar said last has been read by everybody now.
+        self.ledger.borrow_mut().has_liar = false;
+        // What died in silence is found by sending, on every lane.
+        for lane in 0..LANES {
+            self.say(world, 1, |_| lane);
+        }
+        rules::let_the_dead_rest(world);
+        let parcels = self.say(world, 12, |rng| rng.below(u64::from(LANES)) as u32);
+        world.run_for(Duration::from_secs(2));
+        if !self.layered {
+            self.all_arrived(world, &parcels);
+        }
+        rules::nothing_is_kept(world, self.connections);
+        let nodes: Vec<NodeId> = world.node_ids().collect();
+        if nodes.len() > 1 {
+            let at = self.rng.index(nodes.len());
+            let other = (at + 1) % nodes.len();
+            self.stand_still(world, nodes[at], nodes[other]);
+            rules::come_and_go(world, nodes[at], nodes[other]);
+        }
     }
 
     fn finish(&mut self, world: &mut World<GroupNode>) {
@@ -205,16 +268,6 @@ impl Mode for GroupMode {
                 what,
             );
         }
-        let (_, streams) = world.load();
-        // One of each kind and direction, and a check or two under way.
-        let most = nodes.len() * nodes.len() * 14 + 16;
-        if streams > most {
-            world.violate(
-                None,
-                "no connection is leaked",
-                format!("{streams} streams for {} nodes", nodes.len()),
-            );
-        }
     }
 
     fn covered(&self, world: &World<GroupNode>, into: &mut BTreeMap<String, u64>) {
@@ -230,7 +283,9 @@ impl Mode for GroupMode {
                 .or_default() += 1;
         }
         *into.entry("parcel delivered".into()).or_default() += ledger.deliveries;
+        *into.entry("parcel taken by a Tomcat".into()).or_default() += ledger.taken_by_tomcats;
         *into.entry("parcel delivered again".into()).or_default() += ledger.repeats;
+        self.habits.covered(into);
         for (name, count) in &self.refused {
             *into.entry(format!("send refused {name}")).or_default() += count;
         }
@@ -251,6 +306,82 @@ impl Mode for GroupMode {
                 ("bad input", stats.bad.total()),
             ] {
                 *into.entry(format!("channel {name}")).or_default() += count;
+            }
+        }
+    }
+}
+
+impl GroupMode {
+    /// Whether there is nobody to talk to.
+    fn is_alone(&self, world: &World<GroupNode>) -> bool {
+        let strangers = world.stranger_ids();
+        let strangers = strangers.filter(|node| world.state(*node) == NodeState::Running);
+        world.node_ids().count() + strangers.count() < 2
+    }
+
+    /// Every node says something in every way, so many times; what was accepted.
+    fn say(
+        &mut self,
+        world: &mut World<GroupNode>,
+        times: u32,
+        mut lane: impl FnMut(&mut SimRng) -> u32,
+    ) -> Vec<Parcel> {
+        let mut parcels = Vec::new();
+        for _ in 0..times {
+            for node in world.node_ids() {
+                for promise in [Promise::Queued, Promise::Received, Promise::Processed] {
+                    let lane = lane(&mut self.rng);
+                    let len = match self.rng.below(10) {
+                        0 => self.rng.index(100_000),
+                        _ => self.rng.index(400),
+                    };
+                    let send = |node: &mut GroupNode, now| node.send(now, None, promise, lane, len);
+                    parcels.extend(world.with(node, send).and_then(Result::ok));
+                }
+            }
+            world.run_for(Duration::from_millis(self.rng.below(60)));
+        }
+        parcels
+    }
+
+    /// A node stands still for long while another speaks to it and loses its connections: `Sent` comes all the same.
+    fn stand_still(&mut self, world: &mut World<GroupNode>, speaker: NodeId, silent: NodeId) {
+        world.pause(silent);
+        for lane in 0..LANES {
+            for promise in [Promise::Received, Promise::Processed] {
+                let send = |node: &mut GroupNode, now| {
+                    node.send(now, Some(&[silent]), promise, lane, 100).is_ok()
+                };
+                world.with(speaker, send);
+            }
+        }
+        world.reset_streams(speaker, silent);
+        world.run_for(Duration::from_secs(25));
+        world.resume(silent);
+        world.run_for(Duration::from_secs(8));
+    }
+
+    /// Nothing is wrong: each of these has come to everybody, once.
+    fn all_arrived(&self, world: &mut World<GroupNode>, parcels: &[Parcel]) {
+        let ledger = self.ledger.borrow();
+        for parcel in parcels {
+            let Some(entry) = ledger.entry(parcel) else {
+                continue;
+            };
+            let from = Some(NodeId(parcel.from));
+            let acknowledged = entry.outcome == Outcome::Acknowledged;
+            if entry.promise != Promise::Queued && !acknowledged {
+                let what = format!("{parcel:?}: {:?}", entry.outcome);
+                world.violate(from, "in calm times every send is acknowledged", what);
+            }
+            for to in &entry.to {
+                let life = (*to, world.boots(NodeId(*to)) - 1);
+                let times = entry.received.get(&life).copied().unwrap_or(0);
+                if times != 1 {
+                    let what = format!("{parcel:?} came {times} times");
+                    let rule = "in calm times every message arrives once";
+                    world.violate(Some(NodeId(*to)), rule, what);
+                }
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use folkmoot_core::channel::{
     Channel, ChannelConfig, ChannelEngine, ChannelEvent, ChannelListener, Inbound, Lane, Member,
@@ -14,6 +15,7 @@ use super::{Parcel, Promise, SharedLedger};
 use crate::machine::{Boot, Machine, NodeId};
 use crate::record::Observed;
 use crate::rng::{Ppm, SimRng};
+use crate::rules::OnChannel;
 
 /// Events a node keeps for a scenario to look at.
 const EVENTS_KEPT: usize = 10_000;
@@ -56,8 +58,10 @@ impl App {
 impl ChannelListener for App {
     fn message_received(&mut self, _now: Instant, message: &Inbound<'_>) -> Verdict {
         let Some(parcel) = Parcel::decode(message.message) else {
-            let what = format!("{} bytes that nobody sent", message.message.len());
-            self.broke(Err(("nothing comes from nowhere", what)));
+            if !self.ledger.borrow().has_liar {
+                let what = format!("{} bytes that nobody sent", message.message.len());
+                self.broke(Err(("nothing comes from nowhere", what)));
+            }
             return Verdict::Failed;
         };
         let fails = self.temper.fail_next > 0 || self.rng.chance(self.temper.fail);
@@ -109,8 +113,22 @@ pub struct GroupNode {
     pub events: VecDeque<ChannelEvent>,
     /// Which node a member is; kept after it is gone, for late outcomes.
     nodes: BTreeMap<MemberIndex, u16>,
+    /// The bytes that may wait for one member: the configured bound, or one message that is longer.
     queue_max: usize,
+    /// How long the process may have been awake when each open send is settled, in order of sending.
+    opened: VecDeque<(Duration, UniqueId)>,
+    awake: Duration,
+    looked_at: Option<Instant>,
 }
+
+/// What the channel itself says to a member may come on top of a full queue.
+const CONTROL_MAX: usize = 1024;
+/// Header and end of a frame are shorter.
+const FRAME_OVERHEAD_MAX: usize = 512;
+/// What waits before a send makes room at least so fast, bytes a millisecond: a small window, a slow reader.
+const SLOWEST_PER_MS: u64 = 20;
+/// A send that has not been settled by then never will be, unless the sender itself stood still.
+const SETTLED_WITHIN: Duration = Duration::from_secs(20);
 
 impl GroupNode {
     /// The channel that `config` describes, started, with a new application.
@@ -118,10 +136,11 @@ impl GroupNode {
     /// # Panics
     /// If the configuration is wrong: that is the scenario's mistake.
     pub fn new(boot: &Boot, config: ChannelConfig, ledger: SharedLedger) -> Self {
-        let queue_max = config
-            .limits
-            .queue_bytes_max
-            .max(config.limits.message_bytes_max);
+        // Layers make many messages of one, or a longer one.
+        let queue_max = match config.interceptors.is_empty() {
+            true => config.limits.queue_bytes_max,
+            false => (config.limits.queue_bytes_max).max(config.limits.message_bytes_max),
+        };
         let mut channel =
             Channel::new(config, boot.seed, boot.now, boot.unix_ms).expect("a valid configuration");
         channel.start(boot.now);
@@ -148,6 +167,9 @@ impl GroupNode {
             events: VecDeque::new(),
             nodes: BTreeMap::new(),
             queue_max,
+            opened: VecDeque::new(),
+            awake: Duration::ZERO,
+            looked_at: None,
         }
     }
 
@@ -196,8 +218,9 @@ impl GroupNode {
         lane: u32,
         len: usize,
     ) -> Result<Parcel, SendError> {
-        let mut targets = Vec::new();
+        let (mut targets, mut unknown) = (Vec::new(), false);
         for (index, member) in self.engine.channel.members() {
+            unknown |= to.is_none() && node_of(member).is_none();
             if let Some(node) = node_of(member) {
                 self.nodes.insert(index, node.0);
                 if to.is_none_or(|to| to.contains(&node)) {
@@ -223,19 +246,30 @@ impl GroupNode {
         } else {
             Lane::Ordered(u64::from(lane))
         };
+        let queued = |(index, _): &(MemberIndex, u16)| self.engine.channel.queue_bytes(*index);
+        let queued = targets.iter().map(queued).max().unwrap_or(0) as u64;
         let body = parcel.encode(len);
         let id = self
             .engine
             .channel
             .send(now, to, promise.options(), order, &body)?;
+        self.queue_max = self.queue_max.max(body.len() + FRAME_OVERHEAD_MAX);
         self.numbers.insert(lane, number);
-        let to = targets.iter().map(|(_, node)| *node).collect();
+        let honest = self.engine.listener.ledger.borrow().honest;
+        let owing = targets.iter().filter(|(_, node)| *node < honest);
+        let to = owing.map(|(_, node)| *node).collect();
         let ledger = &self.engine.listener.ledger;
         ledger
             .borrow_mut()
             .sent(parcel, promise, now.as_nanos(), to);
         if promise != Promise::Queued {
             self.open.insert(id, parcel);
+            // Who takes connections and answers nothing costs a timeout a message, one after the other.
+            if !unknown && targets.iter().all(|(_, node)| *node < honest) {
+                let behind = Duration::from_millis(queued / SLOWEST_PER_MS);
+                self.opened
+                    .push_back((self.awake + SETTLED_WITHIN + behind, id));
+            }
         }
         Ok(parcel)
     }
@@ -250,9 +284,11 @@ impl GroupNode {
             return app.broke(Err(("a message is settled once", what)));
         };
         let nodes = &self.nodes;
+        let honest = app.ledger.borrow().honest;
         let faulty = faulty
             .iter()
             .filter_map(|(index, _)| nodes.get(index).copied())
+            .filter(|node| *node < honest)
             .collect();
         let result = app.ledger.borrow_mut().settled(parcel, faulty);
         app.broke(result);
@@ -344,6 +380,12 @@ impl Engine for GroupNode {
     }
 }
 
+impl OnChannel for GroupNode {
+    fn channel(&self) -> &Channel {
+        &self.engine.channel
+    }
+}
+
 impl Machine for GroupNode {
     fn turn(&mut self, _now: Instant) {
         while let Some(event) = self.engine.channel.poll_event() {
@@ -381,14 +423,29 @@ impl Machine for GroupNode {
         self.engine.channel.set_wall_clock(now, unix_ms);
     }
 
-    fn check(&mut self, _now: Instant) -> Option<(&'static str, String)> {
+    fn check(&mut self, now: Instant) -> Option<(&'static str, String)> {
         if let Some(broken) = self.engine.listener.broken.take() {
             return Some(broken);
+        }
+        // Heartbeats come more often than this: what is longer was a sleep.
+        let since = now.since(self.looked_at.replace(now).unwrap_or(now));
+        self.awake += since.min(Duration::from_secs(1));
+        while let Some((until, id)) = self.opened.front() {
+            if self.open.contains_key(id) {
+                if self.awake > *until {
+                    let late = self.awake.saturating_sub(*until);
+                    let what = format!("{:?} is open {late:?} too long", self.open.get(id));
+                    self.opened.pop_front();
+                    return Some(("a send is settled in time", what));
+                }
+                break;
+            }
+            self.opened.pop_front();
         }
         let channel = &self.engine.channel;
         for (index, _) in channel.members() {
             let queued = channel.queue_bytes(index);
-            if queued > self.queue_max {
+            if queued > self.queue_max + CONTROL_MAX {
                 let what = format!("{queued} bytes for a member, {} allowed", self.queue_max);
                 return Some(("no queue over its bound", what));
             }

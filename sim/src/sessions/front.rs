@@ -18,6 +18,8 @@ pub struct Shopper {
     pub id: SessionId,
     /// The node that answers.
     pub node: NodeId,
+    /// How often that node had started when it answered last.
+    pub boot: u32,
     /// What the session holds, as the client was told: the number of the write to each attribute.
     pub attributes: BTreeMap<String, u64>,
     /// Every life of every node that this session was used on.
@@ -26,6 +28,8 @@ pub struct Shopper {
     pub used_at: Duration,
     /// Whether all of its life was in calm times.
     pub calm: bool,
+    /// Its requests that are still running.
+    pub running: u32,
 }
 
 /// All clients.
@@ -40,6 +44,12 @@ pub struct Front {
     writes: u64,
     /// Who wrote what, and who has it.
     pub oracle: Oracle,
+    /// What a client did so long ago is everywhere, as long as it is calm: it may be sent to any node then.
+    pub settles_within: Option<Duration>,
+    /// Calm clients that were sent to another node.
+    pub sent_elsewhere: u64,
+    /// Whether somebody says anything: then nothing can be concluded from what sessions hold.
+    pub has_liar: bool,
     /// Whether sessions time out by themselves in this run.
     pub expiring: bool,
     /// Whether an acknowledgement says that a message was processed.
@@ -57,11 +67,12 @@ const SHOPPERS: usize = 24;
 
 impl Front {
     /// No clients yet; `expiring` says whether sessions time out by themselves, `synchronous` whether members acknowledge
-    /// what they have processed.
-    pub fn new(expiring: bool, synchronous: bool) -> Self {
+    /// what they have processed, `has_liar` whether somebody says anything.
+    pub fn new(expiring: bool, synchronous: bool, has_liar: bool) -> Self {
         Self {
             expiring,
             synchronous,
+            has_liar,
             ..Self::default()
         }
     }
@@ -85,10 +96,16 @@ impl Front {
         };
         let shopper = &mut self.shoppers[at];
         let node = shopper.node;
-        shopper.calm &= calm && !moved;
+        let rested = (self.settles_within)
+            .is_some_and(|within| shopper.used_at + within <= world.now() && shopper.running == 0);
+        shopper.calm &= calm && (!moved || rested);
         shopper.used_at = world.now();
-        shopper.lives.insert((node.0, world.boots(node)));
-        let strict = shopper.lives.len() == 1;
+        shopper.boot = world.boots(node);
+        shopper.lives.insert((node.0, shopper.boot));
+        let calm = shopper.calm;
+        self.sent_elsewhere += u64::from(calm && moved);
+        let one_life = shopper.lives.len() == 1 && !self.has_liar;
+        let strict = one_life || (calm && self.settles_within.is_some());
         let (shopper_id, known) = (shopper.id.clone(), shopper.attributes.clone());
         let here = world.with(node, |node, now| {
             node.request(now, &shopper_id, |cluster, context| {
@@ -150,6 +167,8 @@ impl Front {
         self.shoppers.push(Shopper {
             id,
             node,
+            boot: world.boots(node),
+            running: 0,
             attributes: BTreeMap::from([("cart".to_owned(), number)]),
             lives: BTreeSet::from([(node.0, world.boots(node))]),
             used_at: world.now(),
@@ -169,7 +188,11 @@ impl Front {
         let shopper = &mut self.shoppers[at];
         if is_ready(world, shopper.node) {
             // Now and then the front forgets where a client belongs.
-            if !rng.chance(10_000) {
+            let forgets = match self.settles_within {
+                Some(_) => 100_000,
+                None => 10_000,
+            };
+            if !rng.chance(forgets) {
                 return Some(false);
             }
         }
@@ -241,6 +264,7 @@ impl Front {
                 if stays_open {
                     let until = world.now() + Duration::from_millis(rng.between(1, 400));
                     self.open.push((until, node, world.boots(node), id.clone()));
+                    self.shoppers[at].running += 1;
                 }
                 format!("{node} sets {name} of {id} to {number}: {done}")
             }
@@ -310,17 +334,29 @@ impl Front {
                 continue;
             }
             let (_, node, boot, id) = self.open.swap_remove(at);
+            let by_base = |shopper: &&mut Shopper| shopper.id.base() == id.base();
+            let mut shopper = self.shoppers.iter_mut().find(by_base);
+            if let Some(shopper) = &mut shopper {
+                shopper.running = shopper.running.saturating_sub(1);
+                shopper.used_at = now;
+            }
+            let mut sent = None;
             if world.boots(node) == boot {
-                let sent = world.with(node, |node, now| {
+                let end = world.with(node, |node, now| {
                     let context = node.context();
                     let sent = node.cluster_mut().request_completed(now, context, &id);
                     node.cluster_mut().end_access(now, context, &id);
-                    Some((sent.ok()?, node.destinations()))
+                    Some((sent.ok()?, node.destinations(), node.is_ready()))
                 });
-                if let Some((sent, to)) = sent.flatten() {
-                    let life = life(world, node);
-                    self.completed(world, life, &id, sent, &to);
-                }
+                sent = end.flatten();
+            }
+            // Whoever stops in the middle of a request takes its changes along.
+            if let Some(shopper) = shopper {
+                shopper.calm &= sent.as_ref().is_some_and(|(.., serves)| *serves);
+            }
+            if let Some((sent, to, _)) = sent {
+                let life = life(world, node);
+                self.completed(world, life, &id, sent, &to);
             }
         }
         self.settle(world);

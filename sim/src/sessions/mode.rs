@@ -1,23 +1,32 @@
 //! Random runs of clusters: clients, faults, and what every node has to hold in the end.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::time::Duration;
 
 use folkmoot_core::channel::{ChannelConfig, SendOptions};
 use folkmoot_core::session::{EventType, SessionId};
 
 use super::front::is_ready;
-use super::{Front, Held, SessionConfig, SessionNode, SessionWorld};
+use super::{Front, Held, SessionConfig, SessionNode, SessionWorld, Shopper, value_text};
 use crate::fault::FaultKind;
-use crate::machine::NodeId;
+use crate::machine::{Boot, Machine, NodeId};
+use crate::peers::{ATTRIBUTE, Above, Habits, Hostile, Sessions, SharedShelf, Tomcat};
 use crate::plan::Plan;
 use crate::rng::SimRng;
+use crate::rules::{self, members_are_accurate, nobody_counts};
 use crate::run::Mode;
-use crate::world::{NodeState, World};
+use crate::world::{Crash, Identity, NodeState, World};
 
 /// Clusters with one application, and clients behind a sticky front.
 pub struct SessionMode {
     front: Front,
+    /// What the Tomcats hold.
+    shelves: Vec<SharedShelf>,
+    /// What they did.
+    habits: Rc<Habits>,
+    /// Whether somebody is there who says anything.
+    hostile: bool,
     /// Nothing has been wrong since then.
     calm_since: Duration,
     /// Losses seen at each node in its life.
@@ -30,24 +39,40 @@ pub struct SessionMode {
     last: Vec<(SessionId, Option<String>)>,
     /// When they were made.
     last_at: Duration,
-    /// Whether the last clients have come.
-    shopped: bool,
     seed: u64,
     options: SendOptions,
     /// Whether the nodes compare their sessions.
     ours: bool,
+    /// Whether some nodes get their application later than they become members.
+    late: bool,
+    /// Nodes that were restarted under calm clients.
+    rolled: Vec<NodeId>,
 }
 
 /// So long after the last trouble all queues are empty and all members known.
 const CALM_AFTER: Duration = Duration::from_secs(9);
 /// What was sent so long before a trouble has arrived.
 const ARRIVED_AFTER: Duration = Duration::from_secs(5);
+/// Whether each node runs, and which life of it.
+fn states(world: &World<SessionNode>) -> Vec<(NodeState, u32)> {
+    let state = |node| (world.state(node), world.boots(node));
+    world.node_ids().map(state).collect()
+}
+
+/// The session timeout of runs that have a short one, seconds.
+const EXPIRING_AFTER: i32 = 6;
+/// Bytes that may wait for one member in runs whose queues get full.
+const SHORT_QUEUE: usize = 20_000;
+/// Sessions that every node makes to use every connection once.
+const WARM_UP: u32 = 40;
+/// What a client did so long ago is everywhere, on a network without trouble.
+const SETTLES_WITHIN: Duration = Duration::from_millis(50);
 /// So long after a message on a dead connection the kernel has given the connection up.
 const DEAD_AFTER: Duration = Duration::from_secs(25);
 
 impl SessionMode {
     fn is_calm(&self, now: Duration) -> bool {
-        !self.rough_links && now >= self.calm_since + CALM_AFTER
+        !self.rough_links && !self.hostile && now >= self.calm_since + CALM_AFTER
     }
 
     fn trouble(&mut self, now: Duration) {
@@ -70,9 +95,10 @@ impl Mode for SessionMode {
             _ => SendOptions::ASYNCHRONOUS,
         };
         let mut config = SessionConfig::new(options);
+        config.has_liar = plan.hostile;
         let expiring = rng.chance(200_000);
         if expiring {
-            config.manager.session_timeout = 6;
+            config.manager.session_timeout = EXPIRING_AFTER;
             config.manager.process_expires_frequency = 1;
             config.background = Duration::from_secs(1);
         }
@@ -88,6 +114,9 @@ impl Mode for SessionMode {
             config.channel = |channel: &mut ChannelConfig| channel.sender.pipelining = false;
         }
         config.late = *rng.pick(&[0, 0, 3]);
+        if plan.tight {
+            config.queue_bytes_max = Some(SHORT_QUEUE);
+        }
         // What comparisons would put right has to be right without them, too.
         let ours = if rng.chance(200_000) {
             config.manager.reconcile_interval = Duration::ZERO;
@@ -95,6 +124,7 @@ impl Mode for SessionMode {
         } else {
             ours
         };
+        let late = config.late > 0;
         let mut world = SessionWorld::with_config(plan.seed, plan.network.clone(), config);
         for _ in 0..plan.nodes {
             world.add_node();
@@ -111,20 +141,47 @@ impl Mode for SessionMode {
             || (network.bandwidth > 0 && network.bandwidth < 5_000_000)
             || network.window < 20_000
             || network.refuse + network.slow_connect > 0;
+        let mut world = world.into_world();
+        let mut shelves = Vec::new();
+        let habits = Rc::<Habits>::default();
+        for _ in 0..plan.tomcats {
+            let habits = habits.clone();
+            let shelf = SharedShelf::default();
+            shelves.push(shelf.clone());
+            world.add_stranger(Box::new(move |boot: &Boot| {
+                let route = boot.node.to_string();
+                let sessions = Sessions::new(shelf.clone(), options, route, boot.now);
+                let above = Above::Sessions(Box::new(sessions));
+                Box::new(Tomcat::new(boot, above, habits.clone()))
+            }));
+        }
+        if plan.hostile {
+            let nodes = plan.nodes;
+            world.add_stranger(Box::new(move |boot| Box::new(Hostile::new(boot, nodes))));
+        }
         let mode = Self {
-            front: Front::new(expiring, options.contains(SendOptions::SYNCHRONIZED_ACK)),
+            shelves,
+            habits,
+            hostile: plan.hostile,
+            front: Front::new(
+                expiring,
+                options.contains(SendOptions::SYNCHRONIZED_ACK),
+                plan.hostile,
+            ),
             calm_since: Duration::ZERO,
             losses: BTreeMap::new(),
             states: Vec::new(),
             rough_links: rough,
             last: Vec::new(),
             last_at: Duration::ZERO,
-            shopped: false,
             seed: plan.seed,
             options,
-            ours,
+            // Strangers do not compare: what they bring may differ.
+            ours: ours && plan.tomcats == 0 && !plan.hostile,
+            late,
+            rolled: Vec::new(),
         };
-        (mode, world.into_world())
+        (mode, world)
     }
 
     fn work(&mut self, world: &mut World<SessionNode>, number: u64) -> String {
@@ -137,10 +194,7 @@ impl Mode for SessionMode {
         self.front.complete(world);
         let now = world.now();
         let mut trouble = false;
-        let states: Vec<(NodeState, u32)> = world
-            .node_ids()
-            .map(|node| (world.state(node), world.boots(node)))
-            .collect();
+        let states = states(world);
         trouble |= states != self.states;
         self.states = states;
         for node in world.node_ids() {
@@ -160,15 +214,11 @@ impl Mode for SessionMode {
 
     fn converged(&mut self, world: &mut World<SessionNode>) -> Result<(), String> {
         let nodes: Vec<NodeId> = world.node_ids().collect();
+        members_are_accurate(world)?;
         for node in &nodes {
             let Some(machine) = world.machine(*node) else {
                 return Err(format!("{node} does not run"));
             };
-            let others = nodes.iter().filter(|other| *other != node);
-            let seen = machine.members();
-            if !seen.iter().eq(others) {
-                return Err(format!("{node} sees {seen:?}"));
-            }
             if !machine.is_ready() {
                 return Err(format!(
                     "{node} does not serve: {:?}",
@@ -210,12 +260,66 @@ impl Mode for SessionMode {
         if self.ours {
             self.equal(world, &nodes)?;
         }
-        if !self.shopped {
-            self.shopped = true;
-            self.shop(world);
-            return Err("the last clients are at work".into());
-        }
         Ok(())
+    }
+
+    fn encore(&mut self, world: &mut World<SessionNode>) {
+        let mut rng = SimRng::fork(self.seed, 7);
+        self.rough_links = false;
+        self.front.shoppers.clear();
+        // What the liar said last has been read by everybody now.
+        self.hostile = false;
+        self.front.has_liar = false;
+        self.front.settles_within = Some(SETTLES_WITHIN);
+        // What died in silence is found by sending: sessions choose their connections by their ids.
+        for node in world.node_ids() {
+            world.with(node, |node, now| {
+                let context = node.context();
+                let cluster = node.cluster_mut();
+                for _ in 0..WARM_UP {
+                    if let Ok(id) = cluster.create_session(now, context, None) {
+                        cluster.end_access(now, context, &id);
+                        cluster.expire_session(now, context, &id);
+                    }
+                }
+            });
+        }
+        rules::let_the_dead_rest(world);
+        self.watch(world);
+        for shelf in &self.shelves {
+            shelf.borrow_mut().is_calm = true;
+        }
+        self.shop(world, &mut rng, 300, 10);
+        let nodes: Vec<NodeId> = world.node_ids().collect();
+        // One node, or all of them, one after another: a rolling restart.
+        let rolling = match nodes.len() {
+            1 => 0,
+            // A Tomcat gives its state before it has worked off all that it has read, and who has the application only from then
+            // on has not kept what came before.
+            _ if self.late && !self.shelves.is_empty() => 0,
+            2..=4 if rng.chance(200_000) => nodes.len(),
+            _ => 1,
+        };
+        for node in nodes.iter().rev().take(rolling) {
+            if self.is_calm(world.now()) && world.violations().is_empty() {
+                // Where a client may be sent meanwhile it may find what is still on its way.
+                self.front.settles_within = None;
+                self.roll(world, &mut rng, *node);
+                self.rolled.push(*node);
+            }
+        }
+        for shelf in &self.shelves {
+            shelf.borrow_mut().is_closed = true;
+        }
+        world.run_for(Duration::from_secs(1));
+        self.one_primary(world);
+        if !self.front.expiring {
+            self.tomcats_agree(world);
+        }
+        rules::nothing_is_kept(world, rules::FEW);
+        if self.front.expiring {
+            self.time_out(world);
+        }
     }
 
     fn finish(&mut self, world: &mut World<SessionNode>) {
@@ -271,15 +375,6 @@ impl Mode for SessionMode {
                 }
             }
         }
-        let (_, streams) = world.load();
-        let most = nodes.len() * nodes.len() * 14 + 16;
-        if streams > most {
-            world.violate(
-                None,
-                "no connection is leaked",
-                format!("{streams} streams for {} nodes", nodes.len()),
-            );
-        }
     }
 
     fn covered(&self, world: &World<SessionNode>, into: &mut BTreeMap<String, u64>) {
@@ -292,12 +387,29 @@ impl Mode for SessionMode {
             ("sessions at the end", front.shoppers.len() as u64),
             ("sessions of calm times at the end", calm),
             ("sessions ended or renamed", front.gone.len() as u64),
+            ("clients sent elsewhere in calm times", front.sent_elsewhere),
+            (
+                "nodes restarted under calm clients",
+                self.rolled.len() as u64,
+            ),
         ] {
             *into.entry(format!("front {name}")).or_default() += count;
         }
         *into
             .entry(format!("options {}", self.options.bits()))
             .or_default() += 1;
+        self.habits.covered(into);
+        for shelf in &self.shelves {
+            let shelf = shelf.borrow();
+            for (name, count) in [
+                ("messages taken", shelf.taken),
+                ("deltas dropped", shelf.dropped),
+                ("states given", shelf.given),
+                ("sessions made in calm times", shelf.made.len() as u64),
+            ] {
+                *into.entry(format!("Tomcat {name}")).or_default() += count;
+            }
+        }
         for node in world.node_ids() {
             let Some(manager) = world.machine(node).and_then(SessionNode::manager) else {
                 continue;
@@ -323,6 +435,10 @@ impl Mode for SessionMode {
                 ("states given in part", stats.transfers_broken),
                 ("states not got", stats.counter_no_state_transferred),
                 ("sessions timed out", stats.expired_sessions),
+                (
+                    "members left out while their queues were full",
+                    world.machine(node).map_or(0, |node| node.lags),
+                ),
             ] {
                 *into.entry(format!("manager {name}")).or_default() += count;
             }
@@ -418,20 +534,154 @@ impl SessionMode {
         }
     }
 
-    /// New clients when all is well: everything they do has to be everywhere in the end.
-    fn shop(&mut self, world: &mut World<SessionNode>) {
-        self.rough_links = false;
-        self.front.shoppers.clear();
-        let mut rng = SimRng::fork(self.seed, 7);
-        for _ in 0..300 {
+    /// Clients come, up to so many milliseconds apart.
+    fn shop(&mut self, world: &mut World<SessionNode>, rng: &mut SimRng, times: u32, apart: u64) {
+        for _ in 0..times {
             let calm = self.is_calm(world.now());
-            self.front.request(world, &mut rng, calm);
-            world.run_for(Duration::from_millis(rng.below(10)));
+            self.front.request(world, rng, calm);
+            world.run_for(Duration::from_millis(rng.below(apart)));
             self.watch(world);
         }
         // The longest request, and the way to the last node.
         world.run_for(Duration::from_secs(1));
         self.watch(world);
+    }
+
+    /// A node leaves and comes back while clients are at work: the state it gets, and what comes meanwhile, is all there is.
+    fn roll(&mut self, world: &mut World<SessionNode>, rng: &mut SimRng, node: NodeId) {
+        let mut serve = |front: &mut Front, world: &mut World<SessionNode>, times, apart| {
+            for _ in 0..times {
+                if !world.violations().is_empty() {
+                    return;
+                }
+                front.request(world, rng, true);
+                world.run_for(Duration::from_millis(rng.below(apart)));
+                front.complete(world);
+            }
+        };
+        serve(&mut self.front, world, 20, 10);
+        world.with(node, |machine, now| machine.stop(now));
+        serve(&mut self.front, world, 60, 50);
+        if world.violations().is_empty() {
+            let rule = "who says goodbye is gone at once";
+            nobody_counts(world, node, rule, "after its goodbye");
+        }
+        world.crash(node, Crash::Process);
+        serve(&mut self.front, world, 20, 50);
+        let began = world.now();
+        world.boot(node, Identity::New);
+        // Long enough to be heard of, to be given the state, and to serve.
+        serve(&mut self.front, world, 1000, 6);
+        let until = world.now() + Self::CONVERGES_WITHIN;
+        while !is_ready(world, node) && world.now() < until && world.violations().is_empty() {
+            serve(&mut self.front, world, 50, 50);
+        }
+        world.run_for(Duration::from_secs(2));
+        self.front.complete(world);
+        // It has been watched here, and nothing else was wrong.
+        self.states = states(world);
+        for node in world.node_ids() {
+            let losses = world.machine(node).map_or(0, |machine| machine.losses);
+            self.losses.insert((node.0, world.boots(node)), losses);
+        }
+        if !is_ready(world, node) {
+            let what = format!("{node} came back {:?} ago", world.now() - began);
+            world.violate(Some(node), "who starts serves in the end", what);
+        }
+    }
+
+    /// Who served a client last is the primary of its session, and nobody else.
+    fn one_primary(&self, world: &mut World<SessionNode>) {
+        let calm = |shopper: &&Shopper| shopper.calm && !self.front.expiring;
+        for shopper in self.front.shoppers.iter().filter(calm) {
+            let is_primary = |node: &NodeId| {
+                let session = world.machine(*node)?.manager()?.session(&shopper.id)?;
+                session.is_primary().then_some(*node)
+            };
+            let primaries: Vec<NodeId> = (world.node_ids())
+                .filter_map(|node| is_primary(&node))
+                .collect();
+            // Whoever has left has left its sessions to nobody.
+            if primaries != [shopper.node] && !primaries.is_empty() {
+                let (id, served) = (&shopper.id, shopper.node);
+                let what = format!("{primaries:?} for {id}, which {served} served");
+                world.violate(None, "a session has one primary", what);
+            }
+        }
+    }
+
+    /// What was done on either side in calm times is on the other.
+    fn tomcats_agree(&self, world: &mut World<SessionNode>) {
+        let rule = "what was made in calm times is on Tomcats, too";
+        for shelf in &self.shelves {
+            let shelf = shelf.borrow();
+            for shopper in self.front.shoppers.iter().filter(|shopper| shopper.calm) {
+                let held = shelf.sessions.get(&shopper.id);
+                let held = held.map(|held| {
+                    let number = |value| value_text(value).split(' ').next_back()?.parse().ok();
+                    (held.iter())
+                        .map(|(name, value)| (name.to_string_lossy().into_owned(), number(value)))
+                        .collect::<BTreeMap<String, Option<u64>>>()
+                });
+                let wanted = (shopper.attributes.iter())
+                    .map(|(name, number)| (name.clone(), Some(*number)))
+                    .collect();
+                if held.as_ref() != Some(&wanted) {
+                    let what = format!("{}: {held:?} instead of {wanted:?}", shopper.id);
+                    world.violate(None, rule, what);
+                }
+            }
+            for (id, _) in self.front.gone.iter().filter(|(_, calm)| *calm) {
+                if shelf.sessions.contains_key(id) {
+                    let what = format!("{id} has ended and is on a Tomcat");
+                    world.violate(None, rule, what);
+                }
+            }
+            for (id, wanted) in &shelf.made {
+                for node in world.node_ids() {
+                    // One Tomcat may have dropped what another sent it, and a state that it gave lacks that as well.
+                    if self.shelves.len() > 1 && self.rolled.contains(&node) {
+                        continue;
+                    }
+                    let held = world.machine(node).and_then(SessionNode::manager);
+                    let held = held.and_then(|manager| manager.session(id));
+                    let held = held.map(|session| session.attribute(ATTRIBUTE).map(value_text));
+                    let wanted = wanted.map(|number| Some(number.to_string()));
+                    if held != wanted {
+                        let what = format!("{id}: {held:?} instead of {wanted:?}");
+                        let rule = "what a Tomcat made in calm times is here, too";
+                        world.violate(Some(node), rule, what);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Nobody uses the sessions any more: their time is over, on copies after twice as long.
+    fn time_out(&mut self, world: &mut World<SessionNode>) {
+        self.front.shoppers.clear();
+        world.run_for(Duration::from_secs(2 * EXPIRING_AFTER as u64 + 4));
+        let strangers: Vec<String> = (world.stranger_ids())
+            .map(|node| node.to_string())
+            .collect();
+        for node in world.node_ids() {
+            let sessions = world.machine(node).and_then(SessionNode::manager);
+            let short = sessions
+                .into_iter()
+                .flat_map(|manager| manager.sessions())
+                .filter(|session| session.max_inactive_interval() == EXPIRING_AFTER)
+                // What a Tomcat made ends when the Tomcat says so.
+                .filter(|session| {
+                    !strangers
+                        .iter()
+                        .any(|route| session.id().jvm_route() == Some(route.as_bytes()))
+                });
+            let ids: Vec<String> = short.map(|session| session.id().to_string()).collect();
+            if !ids.is_empty() {
+                let rule = "who is not used any more ends";
+                world.violate(Some(node), rule, ids.join(", "));
+            }
+        }
     }
 
     /// A session that is changed and one that is ended, made when all is well.

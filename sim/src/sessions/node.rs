@@ -15,6 +15,7 @@ use folkmoot_core::time::Instant;
 use crate::group::{node_of, observe_channel};
 use crate::machine::{Boot, Machine, NodeId};
 use crate::record::Observed;
+use crate::rules::OnChannel;
 
 /// Events a node keeps for a scenario to look at.
 const EVENTS_KEPT: usize = 10_000;
@@ -29,8 +30,12 @@ pub struct SessionNode {
     pub settled: BTreeMap<UniqueId, Vec<u16>>,
     /// Sessions that ended here, or have another id now, and must not come back.
     ended: BTreeSet<SessionId>,
+    /// Whether somebody says anything: what comes back may have been said anew.
+    pub(crate) has_liar: bool,
     /// What cannot be undone has happened: a message may not have reached somebody.
     pub losses: u64,
+    /// How often a member was left out because its queue was full.
+    pub lags: u64,
     broken: Option<(&'static str, String)>,
     queue_max: usize,
     stopping: bool,
@@ -66,7 +71,9 @@ impl SessionNode {
             events: VecDeque::new(),
             settled: BTreeMap::new(),
             ended: BTreeSet::new(),
+            has_liar: false,
             losses: 0,
+            lags: 0,
             broken: None,
             queue_max,
             stopping: false,
@@ -164,8 +171,11 @@ impl SessionNode {
             ClusterEvent::Channel(
                 ChannelEvent::Lost { .. } | ChannelEvent::MemberDisappeared(_),
             )
-            | ClusterEvent::Lagging(_)
             | ClusterEvent::Refused { .. } => self.losses += 1,
+            ClusterEvent::Lagging(_) => {
+                self.losses += 1;
+                self.lags += 1;
+            }
             ClusterEvent::SessionExpired { id, cause, .. }
                 if *cause != ExpiryCause::CopyTimedOut =>
             {
@@ -176,7 +186,9 @@ impl SessionNode {
                 // A session may get back an id that it had.
                 self.ended.remove(new);
             }
-            ClusterEvent::SessionCreated { id, origin, .. } if self.ended.contains(id) => {
+            ClusterEvent::SessionCreated { id, origin, .. }
+                if self.ended.contains(id) && !self.has_liar =>
+            {
                 let what = format!("{id} is here again ({origin:?})");
                 let rule = "a session that has ended never comes back";
                 self.broken.get_or_insert((rule, what));
@@ -326,6 +338,12 @@ impl Engine for SessionNode {
 
     fn transmitted(&mut self, now: Instant, conn: ConnId, len: usize) {
         self.cluster.transmitted(now, conn, len);
+    }
+}
+
+impl OnChannel for SessionNode {
+    fn channel(&self) -> &Channel {
+        self.cluster.channel()
     }
 }
 

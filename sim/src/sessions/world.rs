@@ -20,10 +20,14 @@ pub struct SessionConfig {
     pub send_options: SendOptions,
     /// Period of the background run.
     pub background: Duration,
+    /// Whether somebody in the world says anything.
+    pub has_liar: bool,
     /// The manager's own.
     pub manager: DeltaManagerConfig,
     /// Changes each channel's configuration.
     pub channel: fn(&mut ChannelConfig),
+    /// Bytes that may wait for one member, instead of the default.
+    pub queue_bytes_max: Option<usize>,
     /// Of every so many lives of nodes one gets its application late; 0 for none.
     pub late: u8,
 }
@@ -34,8 +38,10 @@ impl SessionConfig {
         Self {
             send_options,
             background: ClusterConfig::default().background_processor_delay,
+            has_liar: false,
             manager: DeltaManagerConfig::default(),
             channel: |_| {},
+            queue_bytes_max: None,
             late: 0,
         }
     }
@@ -81,6 +87,9 @@ impl SessionWorld {
             channel.unique_id = Some(UniqueId(boot.unique_id));
             channel.previous_unique_id = boot.previous_unique_id.map(UniqueId);
             (config.channel)(&mut channel);
+            if let Some(most) = config.queue_bytes_max {
+                channel.limits.queue_bytes_max = most;
+            }
             let cluster = ClusterConfig {
                 channel_send_options: config.send_options,
                 background_processor_delay: config.background,
@@ -88,7 +97,8 @@ impl SessionWorld {
             };
             let mut manager = config.manager.clone();
             manager.jvm_route = Some(boot.node.to_string());
-            let node = SessionNode::new(boot, channel, cluster, manager);
+            let mut node = SessionNode::new(boot, channel, cluster, manager);
+            node.has_liar = config.has_liar;
             let [chance, delay, ..] = boot.seed;
             if config.late == 0 || chance % config.late != 0 {
                 return node;

@@ -1,0 +1,506 @@
+//! Random runs of backup managers: every session is on two nodes, and all know where.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use folkmoot_core::channel::{ChannelConfig, SendOptions};
+use folkmoot_core::cluster::Access;
+use folkmoot_core::map::EntryState;
+use folkmoot_core::session::{BackupManagerConfig, SessionId};
+
+use super::client::Wish;
+use super::{Client, MapNode};
+use crate::machine::{Boot, NodeId};
+use crate::plan::Plan;
+use crate::rng::SimRng;
+use crate::rules::{self, members_are_accurate};
+use crate::run::Mode;
+use crate::world::{Crash, Identity, NodeState, World};
+
+/// Backup managers with one application, and clients behind a sticky front.
+pub struct MapsMode {
+    clients: Vec<Client>,
+    /// Ids that clients have ended, and whether all was calm.
+    gone: Vec<(SessionId, bool)>,
+    writes: u64,
+    /// Nothing has been wrong since then.
+    calm_since: Duration,
+    losses: BTreeMap<(u16, u32), u64>,
+    states: Vec<(NodeState, u32)>,
+    /// Everything is healed and well: nothing may go wrong any more.
+    encore: bool,
+    /// Sessions made after everything was healed, with the number each has to hold; every second one is ended again.
+    last: Vec<(SessionId, Option<u64>)>,
+    last_at: Duration,
+    seed: u64,
+    /// Sessions are being given to a node that starts: what is ended there may be overtaken by the copy that it was to get.
+    moving: bool,
+    /// Connections that two nodes may have between them.
+    connections: usize,
+    counts: Counts,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    answered: u64,
+    unanswered: u64,
+    fetched: u64,
+    lost: u64,
+    stale: u64,
+    survived: u64,
+}
+
+/// Clients at once.
+const CLIENTS: usize = 24;
+/// A request waits so long for its session.
+const PATIENCE: Duration = Duration::from_secs(16);
+/// So long after the last trouble all queues are empty and all members known.
+const CALM_AFTER: Duration = Duration::from_secs(9);
+/// So long after a message on a dead connection the kernel has given the connection up.
+const DEAD_AFTER: Duration = Duration::from_secs(25);
+/// Sessions that every node makes to use every connection once.
+const WARM_UP: u32 = 40;
+/// A node without power is missed, and its sessions have found another place, within this time.
+const MOVED: Duration = Duration::from_secs(16);
+/// A node that starts has the state of the map within this time.
+const JOINED: Duration = Duration::from_secs(20);
+
+fn states(world: &World<MapNode>) -> Vec<(NodeState, u32)> {
+    let state = |node| (world.state(node), world.boots(node));
+    world.node_ids().map(state).collect()
+}
+
+fn is_ready(world: &World<MapNode>, node: NodeId) -> bool {
+    world.state(node) == NodeState::Running && world.machine(node).is_some_and(MapNode::is_ready)
+}
+
+fn running(world: &World<MapNode>) -> Vec<NodeId> {
+    let runs = |node: &NodeId| world.state(*node) == NodeState::Running;
+    world.node_ids().filter(runs).collect()
+}
+
+impl Mode for MapsMode {
+    type Node = MapNode;
+    const NAME: &'static str = "maps";
+    /// As for sessions: a state that comes late, and the next attempt.
+    const CONVERGES_WITHIN: Duration = Duration::from_secs(80);
+
+    fn begin(plan: &Plan) -> (Self, World<MapNode>) {
+        let mut rng = SimRng::fork(plan.seed, 11);
+        let options = *rng.pick(&[6, 6, 2, 8]);
+        let pipelining = !rng.chance(300_000);
+        let record_joins = rng.chance(700_000);
+        let factory = move |boot: &Boot| {
+            let mut channel = ChannelConfig::new(boot.address);
+            channel.sender.pipelining = pipelining;
+            let manager = BackupManagerConfig {
+                map_send_options: SendOptions::from_bits(options),
+                record_joins,
+                ..BackupManagerConfig::default()
+            };
+            MapNode::new(boot, channel, manager)
+        };
+        let mut world = World::new(plan.seed, plan.network.clone(), factory);
+        for _ in 0..plan.nodes {
+            world.add_node();
+        }
+        let mode = Self {
+            clients: Vec::new(),
+            gone: Vec::new(),
+            writes: 0,
+            calm_since: Duration::ZERO,
+            losses: BTreeMap::new(),
+            states: Vec::new(),
+            encore: false,
+            last: Vec::new(),
+            last_at: Duration::ZERO,
+            seed: plan.seed,
+            moving: false,
+            connections: match pipelining {
+                true => rules::FEW,
+                false => rules::POOLED,
+            },
+            counts: Counts::default(),
+        };
+        (mode, world)
+    }
+
+    fn work(&mut self, world: &mut World<MapNode>, number: u64) -> String {
+        self.watch(world);
+        self.request(world, &mut SimRng::new(number))
+    }
+
+    fn watch(&mut self, world: &mut World<MapNode>) {
+        self.go_on(world);
+        let states = states(world);
+        let mut trouble = states != self.states;
+        self.states = states;
+        for node in world.node_ids() {
+            let losses = world.machine(node).map_or(0, |machine| machine.losses);
+            let seen = self.losses.entry((node.0, world.boots(node))).or_default();
+            trouble |= *seen != losses || !is_ready(world, node);
+            *seen = losses;
+        }
+        if trouble && !self.encore {
+            self.trouble(world.now());
+        }
+    }
+
+    fn healed(&mut self, world: &mut World<MapNode>) {
+        self.trouble(world.now());
+    }
+
+    fn converged(&mut self, world: &mut World<MapNode>) -> Result<(), String> {
+        let nodes: Vec<NodeId> = world.node_ids().collect();
+        members_are_accurate(world)?;
+        for node in &nodes {
+            let Some(machine) = world.machine(*node) else {
+                return Err(format!("{node} does not run"));
+            };
+            let Some(manager) = machine.manager().filter(|_| machine.is_ready()) else {
+                return Err(format!("{node} does not serve"));
+            };
+            let members = manager.members().count();
+            if members + 1 != nodes.len() {
+                return Err(format!("{node} shares its map with {members}"));
+            }
+        }
+        // The first message after healing may still find a connection that has died in silence.
+        if world.now() < self.calm_since + CALM_AFTER {
+            self.last.clear();
+            return Err("the last trouble is not long ago".into());
+        }
+        if world.now() > self.last_at + DEAD_AFTER {
+            self.last.clear();
+        }
+        if self.last.is_empty() {
+            self.last_at = world.now();
+            for node in &nodes {
+                for ended in [false, true] {
+                    self.last_session(world, *node, ended);
+                }
+            }
+            return Err("the last sessions are under way".into());
+        }
+        for (id, number) in &self.last {
+            whole(world, id, *number)?;
+        }
+        Ok(())
+    }
+
+    fn encore(&mut self, world: &mut World<MapNode>) {
+        let mut rng = SimRng::fork(self.seed, 12);
+        self.clients.clear();
+        // What died in silence is found by sending.
+        for _ in 0..WARM_UP {
+            for node in world.node_ids() {
+                world.with(node, |node, now| {
+                    let id = node.create(now, "0");
+                    id.map(|id| node.end(now, &id))
+                });
+            }
+            world.run_for(Duration::from_millis(5));
+        }
+        rules::let_the_dead_rest(world);
+        self.gone.clear();
+        self.encore = true;
+        self.shop(world, &mut rng, 200);
+        self.all_whole(world, "in calm times");
+        rules::nothing_is_kept(world, self.connections);
+        let nodes = running(world);
+        if nodes.len() < 2 || !world.violations().is_empty() {
+            return;
+        }
+        // Any one node goes, with or without a word: nothing is lost. It comes back, and everything is known to it.
+        let victim = *rng.pick(&nodes);
+        match rng.below(3) {
+            0 => rules::leave(world, victim),
+            1 => world.crash(victim, Crash::Process),
+            _ => world.crash(victim, Crash::Host),
+        }
+        world.run_for(MOVED);
+        self.all_whole(world, "without one node");
+        self.counts.survived += self.clients.len() as u64;
+        self.shop(world, &mut rng, 100);
+        world.boot(victim, Identity::New);
+        // While it gets the state there is work.
+        self.moving = true;
+        self.shop(world, &mut rng, 300);
+        world.run_for(JOINED);
+        self.moving = false;
+        if !is_ready(world, victim) {
+            let rule = "who starts serves in the end";
+            world.violate(Some(victim), rule, format!("not after {JOINED:?}"));
+        }
+        self.shop(world, &mut rng, 100);
+        self.all_whole(world, "with everybody again");
+    }
+
+    fn finish(&mut self, _world: &mut World<MapNode>) {}
+
+    fn covered(&self, world: &World<MapNode>, into: &mut BTreeMap<String, u64>) {
+        for (name, count) in [
+            ("requests answered", self.counts.answered),
+            ("requests unanswered", self.counts.unanswered),
+            (
+                "requests that waited for their session",
+                self.counts.fetched,
+            ),
+            ("sessions not found after faults", self.counts.lost),
+            ("older values read after faults", self.counts.stale),
+            ("sessions that outlived a node", self.counts.survived),
+            ("sessions ended", self.gone.len() as u64),
+        ] {
+            *into.entry(format!("front {name}")).or_default() += count;
+        }
+        for node in world.node_ids() {
+            let Some(manager) = world.machine(node).and_then(MapNode::manager) else {
+                continue;
+            };
+            for id in manager.session_ids_full() {
+                if let Some(role) = manager.role(&id) {
+                    *into.entry(format!("entry {role:?}")).or_default() += 1;
+                }
+            }
+        }
+    }
+}
+
+impl MapsMode {
+    /// A map promises nothing about what was there when something went wrong, but that it is well afterwards.
+    fn trouble(&mut self, now: Duration) {
+        self.calm_since = now;
+        for client in &mut self.clients {
+            client.calm = false;
+        }
+        for (_, calm) in &mut self.gone {
+            *calm = false;
+        }
+    }
+
+    /// A client does what `rng` decides; says what happened.
+    fn request(&mut self, world: &mut World<MapNode>, rng: &mut SimRng) -> String {
+        let few = self.clients.len() < 3;
+        if few || (self.clients.len() < CLIENTS && rng.chance(150_000)) {
+            return self.enter(world, rng);
+        }
+        let at = rng.index(self.clients.len());
+        if self.clients[at].waits.is_some() {
+            return "a client waits".into();
+        }
+        // Now and then the front forgets where a client belongs, if the last word has had time to get around: it waits behind
+        // all that is being given to a node that starts.
+        let rested =
+            !self.moving && self.clients[at].used_at + Duration::from_millis(50) <= world.now();
+        let forgets = rested && rng.chance(if self.encore { 100_000 } else { 10_000 });
+        let node = self.clients[at].node;
+        if forgets || !is_ready(world, node) {
+            let Some(node) = ready_node(world, rng) else {
+                self.counts.unanswered += 1;
+                return "nobody answers".into();
+            };
+            self.clients[at].node = node;
+        }
+        let wish = match rng.below(100) {
+            0..=59 => {
+                self.writes += 1;
+                Wish::Write(self.writes)
+            }
+            60..=67 if !self.moving => Wish::End,
+            _ => Wish::Look,
+        };
+        let what = format!(
+            "{wish:?} {} on {}",
+            self.clients[at].id, self.clients[at].node
+        );
+        self.clients[at].waits = Some((wish, world.now() + PATIENCE));
+        if self.serve(world, at) {
+            return what;
+        }
+        self.counts.fetched += 1;
+        format!("{what} waits")
+    }
+
+    fn enter(&mut self, world: &mut World<MapNode>, rng: &mut SimRng) -> String {
+        let Some(node) = ready_node(world, rng) else {
+            self.counts.unanswered += 1;
+            return "nobody answers".into();
+        };
+        self.writes += 1;
+        let number = self.writes;
+        let make = |node: &mut MapNode, now| node.create(now, &number.to_string());
+        let Some(Some(id)) = world.with(node, make) else {
+            return format!("{node} makes no session");
+        };
+        let what = format!("{node} makes {id}");
+        let calm = self.encore || world.now() >= self.calm_since + CALM_AFTER;
+        self.clients.push(Client {
+            id,
+            node,
+            number,
+            wrote: BTreeSet::from([number]),
+            lives: BTreeSet::from([(node.0, world.boots(node))]),
+            calm,
+            used_at: world.now(),
+            waits: None,
+        });
+        what
+    }
+
+    /// Requests that wait for their sessions try again.
+    fn go_on(&mut self, world: &mut World<MapNode>) {
+        let mut at = self.clients.len();
+        while let Some(before) = at.checked_sub(1) {
+            at = before;
+            if self.clients[at].waits.is_some() {
+                self.serve(world, at);
+            }
+        }
+    }
+
+    /// Tries to answer the request of a client; whether it is over, and the client perhaps gone.
+    fn serve(&mut self, world: &mut World<MapNode>, at: usize) -> bool {
+        let life = (self.clients[at].node.0, world.boots(self.clients[at].node));
+        let client = &mut self.clients[at];
+        let Some((wish, until)) = client.waits else {
+            return true;
+        };
+        let same = client.lives.iter().all(|before| *before == life);
+        let strict = client.calm && (self.encore || same);
+        let (id, node, now) = (client.id.clone(), client.node, world.now());
+        let number = match wish {
+            Wish::Write(number) => Some(number.to_string()),
+            Wish::Look | Wish::End => None,
+        };
+        let served = world.with(node, |node, now| match wish {
+            Wish::End => (node.end(now, &id), None),
+            _ => node.request(now, &id, number.as_deref()),
+        });
+        match served {
+            Some((Access::Here, held)) => {
+                client.waits = None;
+                client.used_at = now;
+                self.counts.answered += 1;
+                if wish == Wish::End {
+                    let gone = self.clients.swap_remove(at);
+                    self.gone.push((gone.id, gone.calm));
+                    return true;
+                }
+                let held = held.and_then(|held| held.parse::<u64>().ok());
+                client.lives.insert(life);
+                let right = match held {
+                    Some(held) if !strict => client.wrote.contains(&held),
+                    // The session has come over before what was set in it.
+                    None => !strict,
+                    Some(held) => held == client.number,
+                };
+                self.counts.stale += u64::from(right && held != Some(client.number));
+                if !right {
+                    let rule = match strict {
+                        true => "a client reads what it wrote",
+                        false => "nothing comes from nowhere",
+                    };
+                    let what = format!("{id}: {held:?} instead of {}", client.number);
+                    world.violate(Some(node), rule, what);
+                }
+                if let Wish::Write(number) = wish {
+                    client.number = number;
+                    client.wrote.insert(number);
+                }
+                true
+            }
+            Some((Access::Fetching, _)) if now < until => false,
+            _ => {
+                self.clients.swap_remove(at);
+                self.counts.lost += 1;
+                if strict && served.is_some() {
+                    let rule = "a session is found where it was made";
+                    world.violate(Some(node), rule, id.to_string());
+                }
+                true
+            }
+        }
+    }
+
+    /// A session that is kept, or one that is ended, made when all is well.
+    fn last_session(&mut self, world: &mut World<MapNode>, node: NodeId, ended: bool) {
+        self.writes += 1;
+        let number = self.writes;
+        let made = world.with(node, |node, now| {
+            let id = node.create(now, &number.to_string())?;
+            if ended {
+                node.end(now, &id);
+            }
+            Some(id)
+        });
+        if let Some(Some(id)) = made {
+            self.last.push((id, (!ended).then_some(number)));
+        }
+    }
+
+    /// Clients come so many times.
+    fn shop(&mut self, world: &mut World<MapNode>, rng: &mut SimRng, times: u32) {
+        for _ in 0..times {
+            if !world.violations().is_empty() {
+                return;
+            }
+            self.request(world, rng);
+            world.run_for(Duration::from_millis(rng.below(20)));
+            self.go_on(world);
+        }
+        // The longest way to the last node.
+        for _ in 0..20 {
+            world.run_for(Duration::from_millis(100));
+            self.go_on(world);
+        }
+    }
+
+    /// Every session that clients have is whole, and what they ended is nowhere.
+    fn all_whole(&self, world: &mut World<MapNode>, when: &str) {
+        let kept = self.clients.iter().map(|c| (&c.id, Some(c.number)));
+        let gone = self.gone.iter().map(|(id, _)| (id, None));
+        let broken: Vec<String> = (kept.chain(gone))
+            .filter_map(|(id, number)| whole(world, id, number).err())
+            .collect();
+        if let Some(first) = broken.first() {
+            let what = format!("{when}: {first}, and {} more", broken.len() - 1);
+            world.violate(None, "a session is on two nodes, and all know where", what);
+        }
+    }
+}
+
+fn ready_node(world: &World<MapNode>, rng: &mut SimRng) -> Option<NodeId> {
+    let nodes = world.node_ids();
+    let ready: Vec<NodeId> = nodes.filter(|node| is_ready(world, *node)).collect();
+    (!ready.is_empty()).then(|| *rng.pick(&ready))
+}
+
+/// Whether a session has one primary and one backup with that number, and all others that run know it; or whether
+/// nobody knows it.
+fn whole(world: &World<MapNode>, id: &SessionId, number: Option<u64>) -> Result<(), String> {
+    let nodes = running(world);
+    let machines = nodes.iter().filter_map(|node| world.machine(*node));
+    let roles: Vec<Option<EntryState>> = machines.clone().map(|machine| machine.role(id)).collect();
+    let Some(number) = number else {
+        return match roles.iter().any(Option::is_some) {
+            true => Err(format!("{id} has ended and is there: {roles:?}")),
+            false => Ok(()),
+        };
+    };
+    let count = |role| roles.iter().filter(|seen| **seen == Some(role)).count();
+    let backups = usize::from(nodes.len() > 1);
+    if count(EntryState::Primary) != 1
+        || count(EntryState::Backup) != backups
+        || roles.contains(&None)
+    {
+        return Err(format!("{id}: {roles:?}"));
+    }
+    for machine in machines {
+        let held = machine.value(id);
+        let has_it = machine.role(id).is_some_and(EntryState::is_active);
+        if has_it && held.as_deref() != Some(number.to_string().as_str()) {
+            return Err(format!("{id} holds {held:?} instead of {number}"));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,12 @@
+//! Those in a cluster that are not ours: Tomcats as they behave, and somebody who means no good.
+//!
+//! They speak the same wire formats and nothing else of them is ours.
+
+mod hostile;
+mod tomcat;
+mod tomcat_sessions;
+mod wires;
+
+pub(crate) use hostile::Hostile;
+pub(crate) use tomcat::{Above, Habits, Tomcat};
+pub(crate) use tomcat_sessions::{ATTRIBUTE, Sessions, SharedShelf};
