@@ -36,7 +36,7 @@ options
   --nodes N          so many nodes (1 to 200) instead of a number drawn from the seed
   --seconds S        so many seconds of virtual time with faults instead of a time drawn from the seed
   --plant NAME       with that error planted in the machines, in a build with the feature `plant`
-  --keep P,P-P,…     only the faults and works at these places of the plan
+  --keep P,P-P,…     only the faults and works at these places of the plan, or none
 ";
 
 /// What is to be done.
@@ -208,12 +208,13 @@ fn range(text: &str) -> Result<RangeInclusive<u64>, String> {
         return Ok(seed..=seed);
     };
     let from = number(from)?;
-    match to.strip_prefix('=') {
-        Some(last) => Ok(from..=number(last)?),
-        None => match number(to)?.checked_sub(1) {
-            Some(last) if last >= from => Ok(from..=last),
-            _ => Err(format!("--seeds {text}: no seed in it")),
-        },
+    let last = match to.strip_prefix('=') {
+        Some(last) => Some(number(last)?),
+        None => number(to)?.checked_sub(1),
+    };
+    match last {
+        Some(last) if last >= from => Ok(from..=last),
+        _ => Err(format!("--seeds {text}: no seed in it")),
     }
 }
 
@@ -229,9 +230,12 @@ fn parse_shard(text: &str) -> Result<(u64, u64), String> {
     }
 }
 
-/// Places as `1,4-7,9`.
+/// Places as `1,4-7,9`, or `none`.
 fn parse_places(text: &str) -> Result<Vec<usize>, String> {
-    let wrong = || format!("--keep {text}: places as 1,4-7,9");
+    let wrong = || format!("--keep {text}: places as 1,4-7,9, or none");
+    if text == "none" {
+        return Ok(Vec::new());
+    }
     let mut places = Vec::new();
     for part in text.split(',').filter(|part| !part.is_empty()) {
         let (from, to) = part.split_once('-').unwrap_or((part, part));
@@ -244,6 +248,9 @@ fn parse_places(text: &str) -> Result<Vec<usize>, String> {
 
 /// Places as `1,4-7,9`: the reverse.
 pub(crate) fn places_text(places: &[usize]) -> String {
+    if places.is_empty() {
+        return "none".to_owned();
+    }
     let mut text = String::new();
     let mut rest = places;
     while let [first, ..] = rest {
@@ -271,7 +278,7 @@ mod tests {
         assert_eq!(range("3..7"), Ok(3..=6));
         assert_eq!(range("3..=7"), Ok(3..=7));
         assert_eq!(range("9"), Ok(9..=9));
-        for wrong in ["", "a..b", "7..3", "3..3", "..", "1..=b"] {
+        for wrong in ["", "a..b", "7..3", "7..=3", "3..3", "..", "1..=b"] {
             assert!(range(wrong).is_err(), "{wrong}");
         }
     }

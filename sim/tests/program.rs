@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::process::{Command, Output};
 
-use folkmoot_sim::MODES;
+use folkmoot_sim::{FaultKind, MODES, Plan, PlanOptions};
 
 fn program(words: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_folkmoot-sim"));
@@ -69,10 +69,46 @@ fn a_replay_tells_the_story_with_the_hash_of_the_run() {
     assert!(told.contains("──"), "what was done to the world: {told}");
 }
 
+/// The kinds of faults that `explore` says were there, and those that it says were not.
+fn explored(words: &str) -> [BTreeSet<String>; 2] {
+    let output = output(words);
+    assert!(output.status.success(), "{output:?}");
+    let text = text(&output);
+    let words = text.lines().map(|line| line.split_whitespace().collect());
+    let reached = words.filter_map(|words: Vec<&str>| match words[..] {
+        [_, "fault", name] => Some(name.to_owned()),
+        _ => None,
+    });
+    let never = text
+        .lines()
+        .find_map(|line| line.strip_prefix("never reached: "));
+    let never = never.into_iter().flat_map(|names| names.split(", "));
+    let missed = never.filter_map(|name| Some(name.strip_prefix("fault ")?.to_owned()));
+    [reached.collect(), missed.collect()]
+}
+
+#[test]
+fn exploring_shows_what_runs_had_and_so_what_they_had_not() {
+    let names = |has: &dyn Fn(FaultKind) -> bool| -> BTreeSet<String> {
+        let kinds = FaultKind::ALL.into_iter().filter(|kind| has(*kind));
+        kinds.map(|kind| kind.name().to_owned()).collect()
+    };
+    let plan = Plan::draw(1, &PlanOptions::default());
+    assert!(plan.kinds.len() < FaultKind::ALL.len());
+    let [reached, missed] = explored("explore --seeds 1..=1 --mode group");
+    assert_eq!(reached, names(&|kind| plan.kinds.contains(&kind)));
+    assert_eq!(missed, names(&|kind| !plan.kinds.contains(&kind)));
+    let [reached, missed] = explored("explore --seeds 1..=30 --mode group --seconds 5");
+    assert_eq!(reached, names(&|_| true));
+    assert!(missed.is_empty(), "{missed:?}");
+}
+
 #[test]
 fn a_mistake_is_named() {
     for (words, named) in [
         ("run", "--seeds"),
+        ("run --seeds 7..=3", "7..=3"),
+        ("replay --seed 1 --keep some", "some"),
         ("run --seeds 5..1", "5..1"),
         ("run --seeds 1..3 --mode tomcat", "tomcat"),
         ("run --seeds 1..3 --shard 3/3", "3/3"),
