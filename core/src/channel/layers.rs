@@ -303,13 +303,15 @@ impl Channel {
             return Ok(Verdict::Processed);
         }
         count(&mut self.stats.messages_received);
-        if !inward.from.is_some_and(|index| self.is_member(index)) {
+        let is_member = inward.from.is_some_and(|index| self.is_member(index));
+        if !is_member {
             count(&mut self.stats.messages_from_strangers);
         }
         let verdict = listener.message_received(
             now,
             &Inbound {
                 from: inward.from,
+                is_member,
                 sender: inward.sender,
                 options: inward.options,
                 timestamp_ms: inward.timestamp_ms,

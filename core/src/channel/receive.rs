@@ -73,6 +73,32 @@ impl Channel {
         }
     }
 
+    /// Ends the connections on which somebody sends who is not a member, for messages that turned out to be of no use.
+    pub(crate) fn turn_away(&mut self, stranger: MemberIndex) {
+        if self.is_member(stranger) {
+            return;
+        }
+        let theirs = |kind: &Conn| match kind {
+            Conn::Receiver(receiver) => {
+                receiver.sender.as_ref().and_then(|sender| sender.index) == Some(stranger)
+            }
+            _ => false,
+        };
+        let conns: Vec<ConnId> = self
+            .conns
+            .iter()
+            .filter_map(|(conn, kind)| theirs(kind).then_some(conn))
+            .collect();
+        for conn in conns {
+            let peer = match self.conns.get_mut(conn) {
+                Some(Conn::Receiver(receiver)) => receiver.peer,
+                _ => continue,
+            };
+            self.close_receiver(conn);
+            self.bad_input(peer, BadInput::Refused);
+        }
+    }
+
     /// Takes a connection out of the sums.
     pub(super) fn forget_receiver(&mut self, receiver: &Receiver) {
         self.receivers = self.receivers.saturating_sub(1);
@@ -359,13 +385,15 @@ impl Channel {
             return Ok(Verdict::Processed);
         }
         count(&mut self.stats.messages_received);
-        if !sender.index.is_some_and(|index| self.is_member(index)) {
+        let is_member = sender.index.is_some_and(|index| self.is_member(index));
+        if !is_member {
             count(&mut self.stats.messages_from_strangers);
         }
         let verdict = listener.message_received(
             now,
             &Inbound {
                 from: sender.index,
+                is_member,
                 sender: &sender.member,
                 options: message.options,
                 timestamp_ms: message.timestamp_ms,

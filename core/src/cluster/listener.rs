@@ -373,16 +373,21 @@ impl Managers {
         self.stats.unknown_context = self.stats.unknown_context.wrapping_add(1);
         let name =
             JavaString::from_modified_utf8(bytes::Bytes::copy_from_slice(name)).unwrap_or_default();
+        // Who has just started asks before it is known as a member.
+        let asks = message.kind() == Some(EventType::GetAllSessions);
         if let Some(from) = from
-            && message.kind() == Some(EventType::GetAllSessions)
+            && asks
             && self.replies.len() < REPLIES_MAX
         {
             self.replies.push_back((from, name.clone()));
             self.due = Some(Instant::ZERO);
         }
-        // A Tomcat with an application that is not deployed here sends such messages all day.
         self.refuse(from, Refusal::UnknownContext(name));
-        Verdict::Processed
+        // A member with an application that is not deployed here sends such messages all day.
+        match source.stranger && !asks {
+            true => Verdict::Refused,
+            false => Verdict::Processed,
+        }
     }
 }
 
@@ -440,6 +445,7 @@ fn source(message: &Inbound<'_>) -> Source {
         index: message.from,
         writer: crate::session::writer(&message.sender.unique_id),
         ours: is_ours(&message.sender.payload),
+        stranger: !message.is_member,
     }
 }
 

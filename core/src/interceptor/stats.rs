@@ -122,7 +122,7 @@ pub struct TwoPhaseCommitStats {
     pub not_confirmed: u64,
     /// Messages handed on when they were confirmed.
     pub committed: u64,
-    /// Confirmations of messages that are not here.
+    /// Confirmations whose message did not come within `expire`, or too many of them.
     pub unknown: u64,
     /// Messages dropped because no confirmation came within `expire`.
     pub expired: u64,

@@ -8,6 +8,7 @@
 //! | 16 | unique id of the message |
 //! | 16 | `36 f3 5a 6e 2f e1 4b e8 af e3 24 34 c6 4d 92 38` |
 
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -17,7 +18,7 @@ use super::message::{Body, Down, Flow, Inward, Kept, Outbound, Up, add};
 use super::{InterceptorError, InterceptorStats, Refusal, ok_to_process};
 use crate::channel::MemberIndex;
 use crate::time::Instant;
-use crate::wire::{SendOptions, UniqueId};
+use crate::wire::{Member, SendOptions, UniqueId};
 
 const BEGIN: [u8; 16] = [
     0x71, 0x01, 0xc6, 0x02, 0xde, 0xc4, 0x4b, 0xb2, 0x9b, 0xf4, 0x20, 0xe3, 0x20, 0x6f, 0xd8, 0x04,
@@ -25,6 +26,9 @@ const BEGIN: [u8; 16] = [
 const END: [u8; 16] = [
     0x36, 0xf3, 0x5a, 0x6e, 0x2f, 0xe1, 0x4b, 0xe8, 0xaf, 0xe3, 0x24, 0x34, 0xc6, 0x4d, 0x92, 0x38,
 ];
+/// Confirmations kept that came before their message. A Tomcat that sends asynchronously hands both to a pool of
+/// threads with connections of their own.
+const EARLY_MAX: usize = 256;
 /// Bytes of a confirmation.
 const CONFIRMATION: usize = BEGIN.len() + 16 + END.len();
 
@@ -92,6 +96,18 @@ pub(crate) struct TwoPhaseCommit {
     waiting: Vec<Kept>,
     /// What they cost.
     cost: usize,
+    /// Confirmations that came before their message, oldest first.
+    early: VecDeque<Early>,
+}
+
+/// A confirmation without its message.
+#[derive(Debug)]
+struct Early {
+    since: Instant,
+    from: Option<MemberIndex>,
+    sender: Member,
+    /// The message's.
+    id: UniqueId,
 }
 
 impl TwoPhaseCommit {
@@ -100,12 +116,14 @@ impl TwoPhaseCommit {
             config,
             waiting: Vec::new(),
             cost: 0,
+            early: VecDeque::new(),
         }
     }
 
     pub(crate) fn start(&mut self) {
         self.waiting.clear();
         self.cost = 0;
+        self.early.clear();
     }
 
     pub(crate) const fn growth() -> usize {
@@ -145,7 +163,16 @@ impl TwoPhaseCommit {
                 kept.unique_id == id.0.as_slice() && kept.sender == *message.sender
             });
             let Some(kept) = at.and_then(|at| self.remove(at)) else {
-                add(&mut up.stats.two_phase_commit.unknown, 1);
+                if self.early.len() >= EARLY_MAX {
+                    self.early.pop_front();
+                    add(&mut up.stats.two_phase_commit.unknown, 1);
+                }
+                self.early.push_back(Early {
+                    since: up.now,
+                    from: message.from,
+                    sender: message.sender.clone(),
+                    id,
+                });
                 return Ok(Flow::Stop);
             };
             add(&mut up.stats.two_phase_commit.committed, 1);
@@ -161,6 +188,13 @@ impl TwoPhaseCommit {
         // Once more, after a lost connection.
         if self.waiting.iter().any(again) {
             return Ok(Flow::Stop);
+        }
+        let confirmed = self.early.iter().position(|early| {
+            early.id.0.as_slice() == message.unique_id.as_slice() && early.sender == *message.sender
+        });
+        if confirmed.and_then(|at| self.early.remove(at)).is_some() {
+            add(&mut up.stats.two_phase_commit.committed, 1);
+            return Ok(Flow::Pass(message));
         }
         let kept = message.keep(up.now);
         let cost = self.cost.saturating_add(kept.cost());
@@ -183,16 +217,23 @@ impl TwoPhaseCommit {
 
     /// Drops what nobody has confirmed in time.
     pub(crate) fn expire(&mut self, now: Instant, stats: &mut InterceptorStats) {
-        while self.poll_timeout().is_some_and(|at| at <= now) {
+        let expire = self.config.expire;
+        let old = |since: Option<Instant>| since.is_some_and(|since| since + expire <= now);
+        while old(self.waiting.first().map(|kept| kept.since)) {
             self.remove(0);
             add(&mut stats.two_phase_commit.expired, 1);
+        }
+        while old(self.early.front().map(|early| early.since)) {
+            self.early.pop_front();
+            add(&mut stats.two_phase_commit.unknown, 1);
         }
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        self.waiting
-            .first()
-            .map(|kept| kept.since + self.config.expire)
+        let message = self.waiting.first().map(|kept| kept.since);
+        let confirmation = self.early.front().map(|early| early.since);
+        let oldest = message.into_iter().chain(confirmation).min()?;
+        Some(oldest + self.config.expire)
     }
 
     /// This member confirms nothing more.
@@ -205,6 +246,10 @@ impl TwoPhaseCommit {
             self.remove(at);
             add(&mut stats.two_phase_commit.abandoned, 1);
         }
+        let before = self.early.len();
+        self.early.retain(|early| early.from != Some(member));
+        let gone = before.saturating_sub(self.early.len());
+        add(&mut stats.two_phase_commit.unknown, gone as u64);
     }
 }
 

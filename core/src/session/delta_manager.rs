@@ -126,6 +126,9 @@ impl DeltaManager {
     pub(crate) fn pump(&mut self, cx: &mut Cx<'_>, out: &mut Out<'_>) {
         let dropped = self.early.drop_old(cx.now);
         self.dropped_early(cx, dropped);
+        for stranger in self.early.take_strangers() {
+            out.channel.turn_away(stranger);
+        }
         self.pump_join(cx, out);
         self.pump_donors(cx, out);
         self.pump_reconcile(cx, out);

@@ -1,6 +1,7 @@
 //! Messages that cannot be applied yet.
 
 use alloc::collections::VecDeque;
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use bytes::Bytes;
@@ -8,7 +9,11 @@ use hashbrown::HashMap;
 
 use super::receive::Source;
 use super::{EventType, SessionId};
+use crate::channel::MemberIndex;
 use crate::time::Instant;
+
+/// Strangers remembered until the next pump; those beyond lose their connection another time.
+const STRANGERS_MAX: usize = 64;
 
 /// A session message that outlives its frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,6 +97,8 @@ pub(crate) struct EarlyRoom {
     wait: Duration,
     messages_max: usize,
     bytes_max: usize,
+    /// Who is not a member and sent what had to go.
+    strangers: Vec<MemberIndex>,
 }
 
 impl EarlyRoom {
@@ -105,6 +112,7 @@ impl EarlyRoom {
             wait,
             messages_max,
             bytes_max,
+            strangers: Vec::new(),
         }
     }
 
@@ -116,6 +124,7 @@ impl EarlyRoom {
     pub(crate) fn push(&mut self, now: Instant, message: Held) -> u64 {
         let cost = message.cost();
         if cost > self.bytes_max {
+            self.remember_stranger(message.source);
             return 1;
         }
         let mut dropped = 0;
@@ -189,11 +198,28 @@ impl EarlyRoom {
         if let Some((_, message)) = queue.pop_front() {
             self.messages = self.messages.saturating_sub(1);
             self.bytes = self.bytes.saturating_sub(message.cost());
-        }
-        if queue.is_empty() {
-            self.by_id.remove(&id);
+            let source = message.source;
+            if queue.is_empty() {
+                self.by_id.remove(&id);
+            }
+            self.remember_stranger(source);
         }
         true
+    }
+
+    fn remember_stranger(&mut self, source: Source) {
+        if let Some(index) = source.index
+            && source.stranger
+            && !self.strangers.contains(&index)
+            && self.strangers.len() < STRANGERS_MAX
+        {
+            self.strangers.push(index);
+        }
+    }
+
+    /// Who is not a member and sent messages that waited in vain, since this was last asked.
+    pub(crate) fn take_strangers(&mut self) -> Vec<MemberIndex> {
+        core::mem::take(&mut self.strangers)
     }
 }
 
@@ -248,6 +274,34 @@ mod tests {
         assert_eq!(room.drop_old(at(1002)), 1, "one has been taken");
         assert_eq!(room.drop_old(at(9999)), 1);
         assert_eq!((room.len(), room.bytes, room.deadline()), (0, 0, None));
+    }
+
+    #[test]
+    fn strangers_whose_messages_waited_in_vain_are_told_once() {
+        let index = |slot| MemberIndex {
+            slot,
+            generation: 0,
+        };
+        let from = |slot, stranger| Source {
+            index: Some(index(slot)),
+            stranger,
+            ..Source::default()
+        };
+        let mut room = EarlyRoom::new(Duration::from_secs(1), 100, 1 << 20);
+        #[rustfmt::skip]
+        let sent = [(1, from(1, true)), (1, from(2, false)), (2, from(1, true)), (3, from(3, true)), (4, from(4, true))];
+        for (id, source) in sent {
+            let message = Held {
+                source,
+                ..message(id, 1)
+            };
+            room.push(Instant::ZERO, message);
+        }
+        room.take(b"S4");
+        assert_eq!(room.take_strangers(), []);
+        assert_eq!(room.drop_old(Instant::from_millis(1000)), 4);
+        assert_eq!(room.take_strangers(), [1, 3].map(index));
+        assert_eq!(room.take_strangers(), []);
     }
 
     #[test]

@@ -694,5 +694,31 @@ fn unconfirmed_messages_are_bounded_and_belong_to_their_sender() {
     }
     assert_eq!(net.messages(0), [b"x"]);
     let stats = net.nodes[0].channel.stats().interceptors.two_phase_commit;
-    assert_eq!((stats.committed, stats.unknown, stats.no_room), (1, 1, 1));
+    assert_eq!((stats.committed, stats.unknown, stats.no_room), (1, 0, 1));
+    net.run(Duration::from_secs(61));
+    let stats = net.nodes[0].channel.stats().interceptors.two_phase_commit;
+    assert_eq!(stats.unknown, 1, "its message did not come");
+}
+
+/// A Tomcat's asynchronous messages and their confirmations leave on connections of several threads.
+#[test]
+fn a_confirmation_may_come_before_its_message() {
+    let (mut net, raw) = against(vec![TwoPhaseCommitInterceptor::default().into()]);
+    let id_of = |id: u32| {
+        let mut unique_id = [7; 16];
+        unique_id[..4].copy_from_slice(&id.to_be_bytes());
+        UniqueId(unique_id)
+    };
+    net.write(raw, &message(0, 9, &confirmation(&id_of(1))));
+    assert_eq!(net.messages(0), [b""; 0]);
+    net.write(raw, &message(0, 1, b"late"));
+    assert_eq!(net.messages(0), [b"late"], "already confirmed");
+    net.write(raw, &message(0, 1, b"late"));
+    assert_eq!(net.messages(0), [b""; 0], "a confirmation counts once");
+    // Who confirms what it never sends gets a bounded place for it.
+    for id in 0..300 {
+        net.write(raw, &message(0, 9, &confirmation(&id_of(1000 + id))));
+    }
+    let stats = net.nodes[0].channel.stats().interceptors.two_phase_commit;
+    assert_eq!((stats.committed, stats.unknown), (1, 300 - 256));
 }

@@ -372,6 +372,11 @@ fn an_unknown_context_is_told_only_to_who_asks_for_its_state() {
         net.say_bytes(1, 0, &stream);
     }
     assert_eq!(net.nodes[0].cluster.stats().unknown_context, 9);
+    assert_eq!(
+        net.nodes[0].cluster.channel().stats().bad.refused,
+        0,
+        "a member keeps its connection"
+    );
     let replies: Vec<_> = net
         .take_passed()
         .into_iter()
