@@ -11,8 +11,12 @@
 //!   were seen before.
 //!
 //! ```
+//! # #[cfg(feature = "alloc")]
 //! use folkmoot_core::java::{ClassRegistry, JavaBytes, Value};
 //!
+//! # #[cfg(not(feature = "alloc"))]
+//! # fn main() {}
+//! # #[cfg(feature = "alloc")]
 //! # fn main() -> Result<(), folkmoot_core::java::ValueError> {
 //! // A list as `new ArrayList<>(List.of("apple", 3))` is written.
 //! let classes = ClassRegistry::new();
