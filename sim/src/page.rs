@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 
-use crate::run::MODES;
+use crate::run::{MODES, Mode};
+use crate::sessions::SessionMode;
 
 const PAGE: &str = include_str!("page/page.html");
 const STYLE: &str = include_str!("page/page.css");
@@ -30,9 +31,14 @@ pub fn simulator_page(module: &[u8]) -> String {
 
 fn fill(trace: &str, module: &str) -> String {
     let script = SCRIPTS.concat();
-    // The last is chosen: whole clusters with sessions.
-    let modes = MODES.iter().enumerate().rev();
-    let modes = modes.map(|(place, name)| format!("<option value=\"{place}\">{name}</option>"));
+    let modes = MODES.iter().enumerate().map(|(place, name)| {
+        let chosen = if *name == SessionMode::NAME {
+            " selected"
+        } else {
+            ""
+        };
+        format!("<option value=\"{place}\"{chosen}>{name}</option>")
+    });
     let modes: String = modes.collect();
     let mut page = String::with_capacity(trace.len() + module.len() + (128 << 10));
     let mut rest = PAGE;

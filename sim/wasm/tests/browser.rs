@@ -142,6 +142,7 @@ fn a_seed_in_the_browser_is_the_seed_here() {
         (2, "group", Some(5)),
         (1, "session", None),
         (7, "session", None),
+        (3, "maps", None),
         (u64::MAX, "session", Some(4)),
     ];
     let mut wrong = Vec::new();
