@@ -31,7 +31,7 @@ impl Instant {
     /// The first of some deadlines that may not be set. One at the end of all time counts as not set.
     ///
     /// Asked several times for every input: without branches.
-    #[cfg(feature = "alloc")]
+    #[cfg(any(test, feature = "alloc"))]
     pub(crate) fn first(deadlines: &[Option<Self>]) -> Option<Self> {
         let nanos = deadlines
             .iter()
