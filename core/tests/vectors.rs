@@ -3,7 +3,7 @@
 //! Every `*.json` in the sub-folders `tribes` and `ha` of `FOLKMOOT_VECTORS`, or of this crate's own
 //! `tests/vectors` if that is not set, is played. What to do with a vector follows from its file and from what its name
 //! begins with; a vector of no known kind fails.
-#![cfg(feature = "alloc")]
+#![cfg(all(feature = "encrypt", feature = "gzip"))]
 
 mod support;
 

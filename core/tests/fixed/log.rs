@@ -9,7 +9,7 @@ use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
 
-use crate::anyone::{KINDS, Kind, Net, config};
+use crate::anyone::{KINDS, Net, config};
 
 /// Keeps the lines of the core.
 #[derive(Clone, Default)]
