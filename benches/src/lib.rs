@@ -23,6 +23,7 @@ pub mod redis;
 pub mod sessions;
 pub mod soak;
 pub mod tally;
+pub mod threads;
 pub mod web;
 
 /// What a measurement or its preparation could not do, in one line.

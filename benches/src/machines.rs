@@ -1,5 +1,6 @@
 //! Two channels, and two clusters, joined by memory: what the machines cost a message, without an operating system.
 
+use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -8,7 +9,8 @@ use folkmoot_core::channel::{
     MembershipConfig, SendOptions, StaticConfig, StaticMember, To, UniqueId, Verdict,
 };
 use folkmoot_core::cluster::{Cluster, ClusterConfig, ContextId};
-use folkmoot_core::session::{DeltaManagerConfig, SessionId};
+use folkmoot_core::java::ValueRef;
+use folkmoot_core::session::{DeltaManagerConfig, EventType, SessionId};
 use folkmoot_core::time::Instant;
 
 use crate::Result;
@@ -124,18 +126,19 @@ pub struct Clusters {
     contexts: [ContextId; 2],
     session: SessionId,
     number: u64,
+    /// What the attribute was set to last.
+    text: String,
 }
 
 const FILL: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
 /// 1 KiB that begins with a number.
-fn value(number: u64) -> String {
-    let mut value = String::with_capacity(2048);
-    value.push_str(&number.to_string());
-    value.push(' ');
-    value.extend([FILL; 16]);
-    value.truncate(1024);
-    value
+fn write_value(text: &mut String, number: u64) {
+    text.clear();
+    // A string is never full.
+    let _ = write!(text, "{number} ");
+    text.extend([FILL; 16]);
+    text.truncate(1024);
 }
 
 impl Clusters {
@@ -167,37 +170,128 @@ impl Clusters {
             contexts,
             session,
             number: 0,
+            text: String::new(),
         })
     }
 
-    /// Changes 1 KiB of the session on the first and moves bytes until the second has applied it.
+    /// How the first sends from now on.
+    pub fn set_options(&mut self, options: u32) {
+        let options = SendOptions::from_bits(options);
+        self.pipe
+            .with(0, |cluster| cluster.set_channel_send_options(options));
+    }
+
+    /// Runs a command about the session on the first and moves bytes until the second has applied what it sends.
+    fn request(
+        &mut self,
+        command: impl FnOnce(&mut Cluster, Instant, ContextId, &SessionId, &str) -> Result<()>,
+    ) -> Result<()> {
+        let (now, context, session) = (self.now, self.contexts[0], &self.session);
+        let text = self.text.as_str();
+        self.pipe.with(0, |cluster| -> Result<()> {
+            command(cluster, now, context, session, text)?;
+            cluster.request_completed(now, context, session)?;
+            Ok(())
+        })?;
+        self.pipe.settle(now);
+        for side in [0, 1] {
+            self.pipe
+                .with(side, |cluster| while cluster.poll_event().is_some() {});
+        }
+        Ok(())
+    }
+
+    /// Changes 1 KiB of the session on the first, in the memory of what was there.
     ///
     /// # Errors
     /// The session or the other member is gone.
     pub fn change(&mut self) -> Result<()> {
         self.number += 1;
-        let value = value(self.number);
-        let (now, context, session) = (self.now, self.contexts[0], &self.session);
-        self.pipe.with(0, |cluster| -> Result<()> {
-            cluster.set_attribute(now, context, session, "cart", value.as_str())?;
-            cluster.request_completed(now, context, session)?;
+        write_value(&mut self.text, self.number);
+        self.request(|cluster, now, context, session, text| {
+            cluster.write_attribute(now, context, session, "cart", text)?;
             Ok(())
-        })?;
-        self.pipe.settle(now);
-        self.pipe
-            .with(0, |cluster| while cluster.poll_event().is_some() {});
-        self.pipe
-            .with(1, |cluster| while cluster.poll_event().is_some() {});
-        Ok(())
+        })
     }
 
-    /// Whether the second has what the first set last.
+    /// Changes 1 KiB of the session on the first, with a value that the application has made.
+    ///
+    /// # Errors
+    /// As [`change`](Self::change).
+    pub fn change_owned(&mut self) -> Result<()> {
+        self.number += 1;
+        write_value(&mut self.text, self.number);
+        self.request(|cluster, now, context, session, text| {
+            cluster.set_attribute(now, context, session, "cart", text)?;
+            Ok(())
+        })
+    }
+
+    /// Adds an attribute and removes it again, in two requests.
+    ///
+    /// # Errors
+    /// As [`change`](Self::change).
+    pub fn add_and_remove(&mut self) -> Result<()> {
+        self.request(|cluster, now, context, session, text| {
+            cluster.write_attribute(now, context, session, "coupon", text)?;
+            Ok(())
+        })?;
+        self.request(|cluster, now, context, session, _| {
+            cluster.write_attribute(now, context, session, "coupon", ValueRef::Null)?;
+            Ok(())
+        })
+    }
+
+    /// A request that changes nothing: a delta that says only that the session is not new.
+    ///
+    /// # Errors
+    /// As [`change`](Self::change).
+    pub fn look(&mut self) -> Result<()> {
+        self.request(|cluster, now, context, session, _| {
+            cluster.access_session(now, context, session);
+            cluster.end_access(now, context, session);
+            Ok(())
+        })
+    }
+
+    /// From now on every request says that the session was used, even if it has changed nothing.
+    ///
+    /// # Errors
+    /// As [`change`](Self::change).
+    pub fn tell_every_use(&mut self) -> Result<()> {
+        self.request(|cluster, now, context, session, _| {
+            cluster.set_max_inactive_interval(now, context, session, 0)?;
+            Ok(())
+        })
+    }
+
+    /// The end of a request that neither joined the session nor changed it, one millisecond later: ACCESSED if
+    /// [`tell_every_use`](Self::tell_every_use) was said.
+    ///
+    /// # Errors
+    /// As [`change`](Self::change).
+    pub fn touch(&mut self) -> Result<()> {
+        self.now = self.now + Duration::from_millis(1);
+        self.request(|_, _, _, _, _| Ok(()))
+    }
+
+    /// How many messages of a kind the second has received.
+    pub fn received(&mut self, kind: EventType) -> u64 {
+        let context = self.contexts[1];
+        self.pipe.with(1, |cluster| {
+            let manager = cluster.manager(context);
+            manager.map_or(0, |manager| manager.stats().received.get(kind))
+        })
+    }
+
+    /// Whether the second has what the first set last, and nothing of what it has removed.
     pub fn agree(&mut self) -> bool {
         let (context, session) = (self.contexts[1], &self.session);
-        let arrived = self
-            .pipe
-            .with(1, |cluster| cluster.attribute(context, session, "cart"));
-        let arrived = arrived.and_then(|value| value.as_string());
-        arrived.is_some_and(|arrived| arrived.to_string_lossy() == value(self.number))
+        let [cart, coupon] = ["cart", "coupon"].map(|name| {
+            self.pipe
+                .with(1, |cluster| cluster.attribute(context, session, name))
+        });
+        let arrived = cart.and_then(|value| value.as_string());
+        coupon.is_none() && arrived.is_some_and(|arrived| arrived.to_string_lossy() == self.text)
     }
 }

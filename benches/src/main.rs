@@ -3,7 +3,8 @@
 use std::process::ExitCode;
 
 use folkmoot_benches::{
-    Result, compare, drivers, instructions, knobs, node, peer, peers, raw, redis, soak, web,
+    Result, compare, drivers, instructions, knobs, node, peer, peers, raw, redis, soak, threads,
+    web,
 };
 
 #[global_allocator]
@@ -13,6 +14,7 @@ const USAGE: &str = "\
 usage: folkmoot-benches peers [--quick] [--rounds N] [--only NAME]... [--list] [--html FILE] [--json FILE] [--readme]
        folkmoot-benches drivers [--quick] [--rounds N] [--only NAME]...
        folkmoot-benches knobs [--quick] [--rounds N] [--only NAME]...
+       folkmoot-benches threads [--quick]
        folkmoot-benches instructions [--update]
        folkmoot-benches first [messages|sessions] [--rounds N]
   peers    all workloads against Tribes, Tomcat, Redis, zenoh, iperf3 and raw sockets; a table with every target and a page
@@ -20,6 +22,7 @@ usage: folkmoot-benches peers [--quick] [--rounds N] [--only NAME]... [--list] [
            benches/README.md
   drivers  mio against io_uring: messages of every size, and state transfer
   knobs    the settings of docs/tuning.md: what each of their values does to rate, CPU, latency and memory
+  threads  session deltas from several peers, read by the driver thread or by several
   instructions
            instructions of the hot paths, counted by callgrind, against the committed counts; fails if one has more
   first    Folkmoot against Tribes: messages of 512 bytes, and 10,000 sessions to a joining node";
@@ -42,6 +45,7 @@ fn run(words: &[&str]) -> Result<()> {
         ["drivers", rest @ ..] => drivers::run(&peers::Options::parse(rest)?),
         ["knobs", rest @ ..] => knobs::run(&peers::Options::parse(rest)?),
         ["peers", rest @ ..] => peers::run(&peers::Options::parse(rest)?),
+        ["threads", rest @ ..] => threads::run(rest),
         ["instructions"] => instructions::run(false),
         ["instructions", "--update"] => instructions::run(true),
         ["hot", number, times] => instructions::hot(number.parse()?, times.parse()?),

@@ -2,7 +2,8 @@
 //!
 //! Control is one ordered enum ([`Output`]), bytes are pulled per connection ([`Engine::transmit`]) so that
 //! one slow member holds up nobody, and the time is an argument. The mio driver, the io_uring driver, the
-//! simulator and firmware all run the same machines through these six methods.
+//! simulator and firmware all run the same machines through these six methods. Two more, which an engine need not know, let a driver
+//! have input decoded on other threads.
 
 use core::net::SocketAddr;
 
@@ -31,6 +32,56 @@ pub trait Engine {
 
     /// `len` of those bytes were taken by the socket.
     fn transmitted(&mut self, now: Instant, conn: ConnId, len: usize);
+
+    /// A machine that decodes on another thread what peers have sent, before the engine is handed it. The default one does nothing:
+    /// then such a thread only reads.
+    #[cfg(feature = "alloc")]
+    fn read_ahead(&self) -> alloc::boxed::Box<dyn ReadAhead> {
+        alloc::boxed::Box::new(NothingAhead)
+    }
+
+    /// As [`handle`](Self::handle) with [`Input::Received`], for `bytes` that `ahead` was the last to [read](ReadAhead::read). The
+    /// outcome is the same, and sooner there. By default nothing is made of `ahead`.
+    #[cfg(feature = "alloc")]
+    fn handle_read(&mut self, now: Instant, conn: ConnId, bytes: &[u8], ahead: &mut dyn ReadAhead) {
+        let _ = ahead;
+        self.handle(now, Input::Received { conn, bytes });
+    }
+}
+
+/// Decodes what peers send, without the engine: what a driver runs on threads of its own, each with connections of its own, so
+/// that reading, deframing and decoding take as many cores as there are threads.
+///
+/// One serves any number of connections, one read after the other: what it has found in a read is in its memory until the next.
+/// It is a matter of time only. Bytes that nobody has read ahead, and such that it could make nothing of, are decoded by the
+/// engine.
+#[cfg(feature = "alloc")]
+pub trait ReadAhead: core::any::Any + Send {
+    /// Decodes what can be decoded of the bytes of one read; `progress` is that of their connection. Hand the same bytes to
+    /// [`Engine::handle_read`] next.
+    fn read(&mut self, progress: &mut Progress, bytes: &[u8]);
+}
+
+/// Leaves everything to the engine.
+#[cfg(feature = "alloc")]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NothingAhead;
+
+#[cfg(feature = "alloc")]
+impl ReadAhead for NothingAhead {
+    fn read(&mut self, _: &mut Progress, _: &[u8]) {}
+}
+
+/// How far the bytes of one connection have been read ahead: what has to be remembered between two reads.
+#[cfg(feature = "alloc")]
+#[derive(Clone, Debug, Default)]
+pub struct Progress {
+    /// The beginning of a frame that does not say yet how long it is.
+    pub(crate) head: heapless::Vec<u8, 18>,
+    /// Bytes of a frame that are still to come.
+    pub(crate) rest: usize,
+    /// The stream cannot be followed: the engine will close it.
+    pub(crate) lost: bool,
 }
 
 /// A connection or a waiting datagram, as long as it lives: a slot and a generation, so that a completion

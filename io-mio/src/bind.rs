@@ -8,7 +8,7 @@ use folkmoot_core::time::Instant;
 use mio::net::{TcpListener, UdpSocket};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::config::{Config, ReceiverSockets};
+use crate::config::{Config, ReceiverSockets, Tuning};
 use crate::error::BindError;
 use crate::multicast;
 
@@ -38,6 +38,11 @@ pub struct Bound {
 }
 
 impl Bound {
+    /// Budgets and waiting times, to be changed before a driver starts.
+    pub const fn tuning_mut(&mut self) -> &mut Tuning {
+        &mut self.config.tuning
+    }
+
     /// Where the receiver listens: the address asked for, and the first free port of the range.
     pub fn receiver_addr(&self) -> SocketAddr {
         self.receiver_addr

@@ -154,6 +154,10 @@ pub struct Tuning {
     /// It saves a thread switch a message. The price: input that comes just after the last of such waits is read up to
     /// this much later.
     pub lend: Duration,
+    /// Threads that read and decode what peers send. Default 0: the driver thread does it all, which costs least CPU time; with more than
+    /// one, each reads some of the connections and decodes session deltas before it takes the engine's lock. More than the processors
+    /// that are free for it are of no use. Not used with io_uring.
+    pub readers: usize,
     /// How long accepting rests when the process has run out of descriptors. Default 100 ms.
     pub accept_rest: Duration,
     /// The most connections, accepted and opened. Default 65,536; the engine's own limit is usually far below.
@@ -172,6 +176,7 @@ impl Default for Tuning {
             coalesce_commands: 64,
             spin: Duration::ZERO,
             lend: Duration::from_micros(200),
+            readers: 0,
             accept_rest: Duration::from_millis(100),
             connections_max: 65_536,
         }

@@ -43,6 +43,14 @@ pub trait Watch: Send {
     /// It cannot be watched and is closed.
     fn opened(&mut self, conn: ConnId, socket: &mut TcpStream, connecting: bool) -> io::Result<()>;
 
+    /// As [`opened`](Self::opened), for an accepted stream that a thread reads: only room to write is to be watched for.
+    ///
+    /// # Errors
+    /// It cannot be watched and is closed.
+    fn opened_for_writing(&mut self, conn: ConnId, socket: &mut TcpStream) -> io::Result<()> {
+        self.opened(conn, socket, false)
+    }
+
     /// A stream has left the table and is closed when this lets go of it, soon.
     fn released(&mut self, conn: ConnId, socket: TcpStream);
 

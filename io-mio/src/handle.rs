@@ -18,6 +18,7 @@ use crate::drive::Watch;
 use crate::driver::{self, Turned};
 use crate::duty::{Duty, Waiters};
 use crate::error::BindError;
+use crate::readers;
 use crate::sockets::Sockets;
 use crate::state::{State, Turn};
 use crate::stats::DriverStats;
@@ -146,7 +147,7 @@ impl<E> Shared<E> {
         state.must_wake(bytes)
     }
 
-    fn wake(&self) {
+    pub(crate) fn wake(&self) {
         if let Some(duty) = &self.duty {
             duty.recall();
         }
@@ -280,7 +281,15 @@ impl<E: Engine + Send + 'static> Handle<E> {
         let os = |step: &'static str| move |source: io::Error| BindError::Os { step, source };
         let clock = bound.clock;
         let addr = bound.receiver_addr;
-        let sockets = Sockets::new(bound, watch).map_err(os("watch the sockets"))?;
+        let readers = match waking.duty {
+            Some(_) => bound.config.tuning.readers,
+            None => 0,
+        };
+        let mut sockets = Sockets::new(bound, watch).map_err(os("watch the sockets"))?;
+        let buffer = sockets.tuning.read_buffer.max(1);
+        let (readers, start) = readers::prepare(&engine, readers, buffer, addr.port())
+            .map_err(os("open a readiness queue"))?;
+        sockets.readers = readers;
         let shared = Arc::new(Shared {
             state: Mutex::new(State::new(engine, sockets, turn)),
             changed: Condvar::new(),
@@ -291,6 +300,12 @@ impl<E: Engine + Send + 'static> Handle<E> {
             duty: waking.duty,
             waiters: Waiters::default(),
         });
+        let stopped = |error| {
+            shared.lock().sockets.readers.stop();
+            error
+        };
+        let reading = start.launch(&shared);
+        let reading = reading.map_err(|error| stopped(os("start a reading thread")(error)))?;
         let thread = std::thread::Builder::new()
             .name(format!("folkmoot-{}", addr.port()))
             .spawn({
@@ -298,9 +313,14 @@ impl<E: Engine + Send + 'static> Handle<E> {
                 move || {
                     let ended = Ended(&shared);
                     run(ended.0);
+                    drop(ended);
+                    for thread in reading {
+                        // One that panicked has said so.
+                        let _ = thread.join();
+                    }
                 }
             })
-            .map_err(os("start the driver thread"))?;
+            .map_err(|error| stopped(os("start the driver thread")(error)))?;
         let owner = Owner {
             shared,
             thread: Mutex::new(Some(thread)),
@@ -323,6 +343,7 @@ impl<E: Engine> Drop for Ended<'_, E> {
             state.sockets.close();
             state.stopped = true;
         }
+        state.sockets.readers.stop();
         drop(state);
         self.0.waiters.end();
         self.0.changed.notify_all();
@@ -330,7 +351,7 @@ impl<E: Engine> Drop for Ended<'_, E> {
 }
 
 /// Ends the driver if the turn has panicked on a caller's thread: what it was about to do is lost.
-struct Broken<'a, E: Engine>(&'a Shared<E>);
+pub(crate) struct Broken<'a, E: Engine>(pub(crate) &'a Shared<E>);
 
 impl<E: Engine> Drop for Broken<'_, E> {
     fn drop(&mut self) {

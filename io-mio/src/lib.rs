@@ -20,6 +20,7 @@ mod duty;
 mod error;
 mod handle;
 mod multicast;
+mod readers;
 mod reason;
 mod sockets;
 mod spin;

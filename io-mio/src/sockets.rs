@@ -12,6 +12,7 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use crate::bind::Bound;
 use crate::config::{StreamOptions, Tuning};
 use crate::drive::Watch;
+use crate::readers::Readers;
 use crate::stats::DriverStats;
 use crate::stream::{Phase, Stream, Streams};
 use crate::udp::Datagrams;
@@ -22,6 +23,8 @@ pub(crate) struct Sockets {
     pub(crate) listener: Option<TcpListener>,
     pub(crate) datagrams: Datagrams,
     pub(crate) streams: Streams,
+    /// Threads that read accepted streams.
+    pub(crate) readers: Readers,
     /// Streams with more to read than one turn allows.
     pub(crate) ready: VecDeque<ConnId>,
     /// Streams with something to write.
@@ -60,6 +63,7 @@ impl Sockets {
             listener: Some(listener),
             datagrams: Datagrams::new(group, group_addr, udp),
             streams: Streams::default(),
+            readers: Readers::default(),
             ready: VecDeque::new(),
             dirty: Vec::new(),
             accept_ready: false,
@@ -112,10 +116,34 @@ impl Sockets {
         Ok(())
     }
 
+    /// Takes an accepted stream into the table, to be written to here and read by a thread.
+    pub(crate) fn adopt_elsewhere(
+        &mut self,
+        conn: ConnId,
+        mut socket: TcpStream,
+        peer: SocketAddr,
+    ) -> io::Result<()> {
+        let paused = self.readers.read(conn, &socket)?;
+        if let Err(error) = self.watch.opened_for_writing(conn, &mut socket) {
+            self.readers.close(conn);
+            return Err(error);
+        }
+        let mut stream = Stream::new(conn, socket, peer, Phase::Open);
+        stream.elsewhere = Some(paused);
+        if let Some(former) = self.streams.insert(stream) {
+            tracing::error!(conn = ?former.conn, peer = %former.peer, "the engine reused a slot it had not closed");
+        }
+        self.stats.connections = self.streams.len() as u64;
+        Ok(())
+    }
+
     /// Forgets a stream and closes it.
     pub(crate) fn release(&mut self, conn: ConnId) -> Option<SocketAddr> {
         let stream = self.streams.remove(conn)?;
         self.stats.connections = self.streams.len() as u64;
+        if stream.elsewhere.is_some() {
+            self.readers.close(conn);
+        }
         self.watch.released(conn, stream.socket);
         Some(stream.peer)
     }

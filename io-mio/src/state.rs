@@ -2,9 +2,12 @@
 
 use std::fmt;
 use std::io::{self, Read as _};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use folkmoot_core::engine::{CloseReason, ConnId, Engine, Gather, Input, Output, Target};
+use folkmoot_core::engine::{
+    CloseReason, ConnId, Engine, Gather, Input, Output, ReadAhead, Target,
+};
 use folkmoot_core::time::Instant;
 use mio::event::Event;
 use mio::net::TcpStream;
@@ -193,6 +196,9 @@ impl<E: Engine> State<E> {
             Output::PauseRead { conn } => {
                 if let Some(stream) = self.sockets.streams.get_mut(conn) {
                     stream.paused = true;
+                    if let Some(paused) = &stream.elsewhere {
+                        paused.store(true, Ordering::Release);
+                    }
                     self.sockets.watch.paused(conn, true);
                 }
             }
@@ -200,7 +206,10 @@ impl<E: Engine> State<E> {
                 if let Some(stream) = self.sockets.streams.get_mut(conn) {
                     stream.paused = false;
                     self.sockets.watch.paused(conn, false);
-                    if std::mem::take(&mut stream.held) {
+                    if let Some(paused) = &stream.elsewhere {
+                        paused.store(false, Ordering::Release);
+                        self.sockets.readers.resume(conn);
+                    } else if std::mem::take(&mut stream.held) {
                         self.sockets.mark_ready(conn);
                     }
                 }
@@ -368,6 +377,19 @@ impl<E: Engine> State<E> {
             stream.blocked = false;
             self.sockets.mark_dirty(conn);
         }
+        let Some(stream) = self.sockets.streams.get_mut(conn) else {
+            return;
+        };
+        if stream.elsewhere.is_some() {
+            // A thread reads it, and finds its end where it is: behind what was sent before.
+            if event.is_error()
+                && let Ok(Some(error)) = stream.socket.take_error()
+            {
+                self.end(now, conn, &error);
+                self.settle(now);
+            }
+            return;
+        }
         if event.is_readable() || event.is_read_closed() || event.is_error() {
             self.read(now, conn);
         }
@@ -444,6 +466,36 @@ impl<E: Engine> State<E> {
         self.sockets.mark_ready(conn);
     }
 
+    /// A thread has read these bytes from a stream, and `ahead` has what could be made of them; none are its end. Whether the stream
+    /// is still open.
+    pub(crate) fn read_elsewhere(
+        &mut self,
+        now: Instant,
+        conn: ConnId,
+        bytes: &[u8],
+        ahead: &mut dyn ReadAhead,
+    ) -> bool {
+        self.sockets.stats.reads += 1;
+        if self.sockets.streams.get_mut(conn).is_none() {
+            return false;
+        }
+        if bytes.is_empty() {
+            self.ended(now, conn);
+            return false;
+        }
+        self.sockets.stats.bytes_read += bytes.len() as u64;
+        self.engine.handle_read(now, conn, bytes, ahead);
+        self.settle(now);
+        self.sockets.streams.get_mut(conn).is_some()
+    }
+
+    /// A thread has handed over what it has read: writes the answers. Whether the driver thread has to be woken for the rest.
+    pub(crate) fn end_read(&mut self, now: Instant) -> bool {
+        self.flush(now);
+        let left = !self.sockets.dirty.is_empty();
+        self.must_wake(left)
+    }
+
     /// The peer sends no more. What is owed to it, an ACK of its last message, is written first: it may have
     /// closed only its own direction.
     pub fn ended(&mut self, now: Instant, conn: ConnId) {
@@ -489,7 +541,11 @@ impl<E: Engine> State<E> {
             self.sockets.stats.refused += 1;
             return;
         };
-        if let Err(error) = self.sockets.adopt(conn, socket, from, Phase::Open) {
+        let adopted = match self.sockets.readers.any() {
+            true => self.sockets.adopt_elsewhere(conn, socket, from),
+            false => self.sockets.adopt(conn, socket, from, Phase::Open),
+        };
+        if let Err(error) = adopted {
             tracing::warn!(%error, %from, "cannot watch a stream");
             let reason = CloseReason::Failed;
             self.engine.handle(now, Input::Closed { conn, reason });

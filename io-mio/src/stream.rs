@@ -2,6 +2,8 @@
 
 use std::io::{self, IoSlice, Write as _};
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use folkmoot_core::engine::{ConnId, Gather};
 use mio::net::TcpStream;
@@ -31,6 +33,8 @@ pub(crate) struct Stream {
     pub(crate) held: bool,
     /// The peer's end or an error was announced: a short read is not yet the last.
     pub(crate) ended: bool,
+    /// A thread reads it, unless this says that nothing is to be read: here it is only written to.
+    pub(crate) elsewhere: Option<Arc<AtomicBool>>,
     /// Waits in the queue of streams that have more to read.
     pub(crate) in_ready: bool,
     /// Waits in the queue of streams that have something to write.
@@ -48,6 +52,7 @@ impl Stream {
             paused: false,
             held: false,
             ended: false,
+            elsewhere: None,
             in_ready: false,
             in_dirty: false,
         }

@@ -48,6 +48,11 @@ impl Watch for Readiness {
         self.0.register(socket, Token(conn.slot() as usize), BOTH)
     }
 
+    fn opened_for_writing(&mut self, conn: ConnId, socket: &mut TcpStream) -> io::Result<()> {
+        let token = Token(conn.slot() as usize);
+        self.0.register(socket, token, Interest::WRITABLE)
+    }
+
     fn released(&mut self, _: ConnId, mut socket: TcpStream) {
         if let Err(error) = self.0.deregister(&mut socket) {
             tracing::debug!(%error, "cannot deregister a stream");

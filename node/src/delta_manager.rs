@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use folkmoot_core::cluster::{Access, ContextId};
-use folkmoot_core::java::{JavaBytes, JavaString};
+use folkmoot_core::java::{JavaBytes, JavaString, ValueRef};
 use folkmoot_core::session::{
     BackupManagerConfig, DeltaManagerConfig, DeltaSession, ManagerStats,
     SessionError as CoreSessionError, SessionId,
@@ -236,6 +236,19 @@ impl DeltaManager {
     ) -> Result<Option<JavaBytes>, SessionError> {
         let value = value.into();
         self.command(|engine, now| engine.set_attribute(now, self.id, id, name, value))
+    }
+
+    /// As [`set_attribute`](Self::set_attribute), but the value is copied into the memory of the one it replaces, if nobody holds
+    /// that and it fits: then nothing is allocated, neither here nor on the members. `ValueRef::Null` removes the attribute. Whether
+    /// anything has changed.
+    pub fn write_attribute<'a>(
+        &self,
+        id: &SessionId,
+        name: &str,
+        value: impl Into<ValueRef<'a>>,
+    ) -> Result<bool, SessionError> {
+        let value = value.into();
+        self.command(|engine, now| engine.write_attribute(now, self.id, id, name, value))
     }
 
     /// Removes an attribute here; [`request_completed`](Self::request_completed) tells the others. Returns what it was.

@@ -2,7 +2,7 @@
 
 use super::{Access, Cluster, ContextId, Managed};
 use crate::channel::{SendError, UniqueId};
-use crate::java::{JavaBytes, JavaString};
+use crate::java::{JavaBytes, JavaString, ValueRef};
 use crate::session::{Action, ActionType, DeltaSession, SessionError, SessionId};
 use crate::time::Instant;
 
@@ -107,6 +107,30 @@ impl Cluster {
         let (name, value) = (name.into(), value.into());
         self.with_manager(now, context, |manager, cx, _| {
             manager.set_attribute(cx, id, name, Some(value))
+        })
+        .unwrap_or(Err(SessionError::UnknownContext))
+    }
+
+    /// As [`set_attribute`](Self::set_attribute), but the value is copied into the memory of the one it replaces: overwriting an
+    /// attribute with a value of about the same size allocates nothing. [`ValueRef::Null`] removes the attribute. Whether anything
+    /// has changed.
+    ///
+    /// The memory is used again unless somebody holds a clone of the value, or the value has not been sent yet.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such session or the name is too long.
+    pub fn write_attribute<'a>(
+        &mut self,
+        now: Instant,
+        context: ContextId,
+        id: &SessionId,
+        name: &str,
+        value: impl Into<ValueRef<'a>>,
+    ) -> Result<bool, SessionError> {
+        let value = value.into();
+        self.with_manager(now, context, |manager, cx, _| {
+            manager.write_attribute(cx, id, name, value)
         })
         .unwrap_or(Err(SessionError::UnknownContext))
     }

@@ -3,10 +3,11 @@
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
-use core::fmt;
+use core::{fmt, mem};
 
 use hashbrown::HashMap;
 
+use super::ahead::FoundDeltas;
 use super::managed::Managed;
 use super::maps::Maps;
 use super::{ClusterConfig, ClusterError, ClusterEvent, ContextId, Events, Refusal};
@@ -56,6 +57,8 @@ pub(crate) struct Managers {
     pub(crate) due: Option<Instant>,
     skews: Skews,
     limits: Limits,
+    /// What was read ahead of the bytes under way.
+    pub(crate) found: FoundDeltas,
     /// Who takes byte messages.
     pub(crate) byte_listener: Option<ByteListener>,
     /// What lives in replicated maps.
@@ -91,6 +94,7 @@ impl Managers {
             due: None,
             skews: Skews::default(),
             limits: config.java_limits,
+            found: FoundDeltas::default(),
             byte_listener: None,
             maps: Maps::default(),
         }
@@ -352,21 +356,27 @@ impl Managers {
                     unix_ms,
                     events,
                 };
-                if manager.receive(&mut cx, source, message) == Verdict::Refused {
+                if manager.receive(&mut cx, source, message, None) == Verdict::Refused {
                     verdict = Verdict::Refused;
                 }
             });
             return verdict;
         };
         let context = self.find(name);
-        if let Some((manager, events)) = context.and_then(|context| self.get_mut(context)) {
+        let mut found = mem::take(&mut self.found);
+        let ahead = message.session.and_then(|payload| found.of(payload));
+        let manager = context.and_then(|context| self.get_mut(context));
+        let verdict = manager.map(|(manager, events)| {
             let mut cx = Cx {
                 now,
                 unix_ms,
                 events,
             };
-            let verdict = manager.receive(&mut cx, source, message);
-            let deadline = manager.deadline();
+            let verdict = manager.receive(&mut cx, source, message, ahead);
+            (verdict, manager.deadline())
+        });
+        self.found = found;
+        if let Some((verdict, deadline)) = verdict {
             self.is_due(deadline);
             return verdict;
         }

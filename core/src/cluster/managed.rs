@@ -2,7 +2,7 @@
 
 use crate::channel::{SendError, UniqueId};
 use crate::cluster::ExpiryCause;
-use crate::java::{JavaBytes, JavaString};
+use crate::java::{JavaBytes, JavaString, ValueRef};
 use crate::map::Access;
 use crate::session::{Action, BackupManager, Cx, DeltaManager, Out, SessionError, SessionId};
 
@@ -53,6 +53,25 @@ impl Managed<'_> {
         value: Option<JavaBytes>,
     ) -> Result<Option<JavaBytes>, SessionError> {
         either!(self, manager => manager.set_attribute(cx, id, name, value))
+    }
+
+    pub(crate) fn write_attribute(
+        self,
+        cx: &mut Cx<'_>,
+        id: &SessionId,
+        name: &str,
+        value: ValueRef<'_>,
+    ) -> Result<bool, SessionError> {
+        match self {
+            Self::Delta(manager) => manager.write_attribute(cx, id, name, value),
+            Self::Backup(manager) => {
+                let mut new = JavaBytes::NULL;
+                value.write_to(&mut new);
+                let removes = new.is_null();
+                let before = manager.set_attribute(cx, id, name.into(), Some(new))?;
+                Ok(!removes || before.is_some())
+            }
+        }
     }
 
     pub(crate) fn change(self, id: &SessionId, action: Action) -> Result<(), SessionError> {

@@ -4,6 +4,7 @@
 //! it names, and is an [`Engine`]: a driver runs it, an application gives it commands about sessions and polls its
 //! [events](ClusterEvent).
 
+mod ahead;
 mod commands;
 mod config;
 mod event;
@@ -14,8 +15,11 @@ mod maps;
 use alloc::boxed::Box;
 use alloc::string::ToString;
 use alloc::vec::Vec;
+use core::mem;
 use core::net::SocketAddr;
 
+use ahead::Ahead;
+pub(crate) use ahead::{Place, place};
 pub use config::{ClusterConfig, ClusterError};
 pub(crate) use event::Events;
 pub use event::{AttributeChange, ClusterEvent, ExpiryCause, Origin, Refusal};
@@ -27,7 +31,7 @@ pub use maps::{ReplicatedContext, ReplicatedContextConfig};
 pub use crate::map::Access;
 
 use crate::channel::{Channel, ChannelEvent, Inbound, MemberIndex, Verdict};
-use crate::engine::{ConnId, Engine, Gather, Input, Output};
+use crate::engine::{ConnId, Engine, Gather, Input, Output, ReadAhead};
 use crate::java::{JavaString, ObjectOutput};
 use crate::log::logged;
 use crate::session::{Cx, DeltaManager, DeltaManagerConfig, Out, SOON, Wanted, manager_name};
@@ -442,6 +446,22 @@ impl Engine for Cluster {
 
     fn transmitted(&mut self, now: Instant, conn: ConnId, len: usize) {
         self.channel.transmitted(now, conn, len);
+    }
+
+    fn read_ahead(&self) -> Box<dyn ReadAhead> {
+        let max = self.channel.config().limits.message_bytes_max;
+        Box::new(Ahead::new(max, self.config.java_limits))
+    }
+
+    fn handle_read(&mut self, now: Instant, conn: ConnId, bytes: &[u8], ahead: &mut dyn ReadAhead) {
+        let ahead: &mut dyn core::any::Any = ahead;
+        let Some(ahead) = ahead.downcast_mut::<Ahead>() else {
+            return self.handle(now, Input::Received { conn, bytes });
+        };
+        mem::swap(&mut self.managers.found, &mut ahead.found);
+        self.handle(now, Input::Received { conn, bytes });
+        mem::swap(&mut self.managers.found, &mut ahead.found);
+        ahead.found.forget();
     }
 }
 

@@ -32,6 +32,11 @@ impl JavaBytes {
         Self(stream)
     }
 
+    /// A value from its stream without the header, which was checked here.
+    pub(crate) fn of_body(body: &[u8]) -> Self {
+        begun(&[], body)
+    }
+
     /// The stream.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
@@ -45,6 +50,71 @@ impl JavaBytes {
     /// The value without the stream header.
     pub(crate) fn body(&self) -> &[u8] {
         self.0.get(STREAM_HEADER.len()..).unwrap_or_default()
+    }
+
+    /// Makes this the value whose stream, header left out, is `len` bytes that `put` writes; in the memory it has if nobody shares
+    /// it and it is not much too large.
+    ///
+    /// The memory stays fit to be shared and to be written again, without another allocation for either.
+    pub(crate) fn rewrite(&mut self, len: usize, put: impl FnOnce(&mut BytesMut)) {
+        let len = len.saturating_add(STREAM_HEADER.len());
+        let slack = len / 4;
+        let before = core::mem::take(&mut self.0);
+        let before = before.try_into_mut().ok();
+        let mut memory = before
+            .filter(|memory| (len..=len.saturating_add(slack)).contains(&memory.capacity()))
+            .unwrap_or_else(|| BytesMut::with_capacity(len));
+        memory.clear();
+        memory.put_slice(&STREAM_HEADER);
+        put(&mut memory);
+        // Split off it keeps its capacity, and is counted from now on, so that clones need no memory.
+        self.0 = memory.split().freeze();
+    }
+
+    /// Makes this the value whose stream, header left out, is `body`.
+    pub(crate) fn rewrite_body(&mut self, body: &[u8]) {
+        self.rewrite(body.len(), |memory| memory.put_slice(body));
+    }
+
+    /// Makes this a string, in the memory the value has if nobody shares it and the text fits as well: then nothing is
+    /// allocated.
+    pub fn set_string(&mut self, text: &str) {
+        let plain = super::string::is_the_same(text.as_bytes());
+        let converted;
+        let text = match plain {
+            true => text.as_bytes(),
+            false => {
+                converted = JavaString::from(text);
+                converted.as_modified_utf8()
+            }
+        };
+        let begin = if text.len() > usize::from(u16::MAX) {
+            9
+        } else {
+            3
+        };
+        self.rewrite(text.len().saturating_add(begin), |memory| {
+            super::writer::put_string(memory, text);
+        });
+    }
+
+    /// Makes this a `byte[]`, in the memory the value has if nobody shares it and the bytes fit as well: then nothing is
+    /// allocated. More than 2 GiB are cut off.
+    pub fn set_bytes(&mut self, value: &[u8]) {
+        let len = i32::try_from(value.len()).unwrap_or(i32::MAX);
+        let value = value.get(..len as usize).unwrap_or_default();
+        let begin = begin::BYTES.len().saturating_add(4);
+        self.rewrite(value.len().saturating_add(begin), |memory| {
+            memory.put_slice(begin::BYTES);
+            memory.put_i32(len);
+            memory.put_slice(value);
+        });
+    }
+
+    /// Makes this the same value as another, in the memory the value has if nobody shares it and the other fits as well. A clone
+    /// is cheaper where the memory of both may be one.
+    pub fn copy_from(&mut self, other: &Self) {
+        self.rewrite_body(other.body());
     }
 
     /// Whether this is `null`.
@@ -111,13 +181,69 @@ impl From<JavaString> for JavaBytes {
 
 impl From<&str> for JavaBytes {
     fn from(text: &str) -> Self {
-        Self::string(&JavaString::from(text))
+        let mut value = Self::NULL;
+        value.set_string(text);
+        value
     }
 }
 
 impl From<alloc::string::String> for JavaBytes {
     fn from(text: alloc::string::String) -> Self {
-        Self::string(&JavaString::from(text))
+        Self::from(text.as_str())
+    }
+}
+
+/// A value to be copied into memory that is there already: see [`Cluster::write_attribute`](crate::cluster::Cluster::write_attribute).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ValueRef<'a> {
+    /// `null`.
+    Null,
+    /// A string.
+    String(&'a str),
+    /// A `byte[]`.
+    Bytes(&'a [u8]),
+    /// Any value.
+    Java(&'a JavaBytes),
+}
+
+impl ValueRef<'_> {
+    /// About the bytes it takes.
+    pub(crate) fn encoded_len(self) -> usize {
+        match self {
+            Self::Null => 1,
+            Self::String(text) => text.len().saturating_add(3),
+            Self::Bytes(bytes) => bytes.len().saturating_add(begin::BYTES.len() + 4),
+            Self::Java(value) => value.body().len(),
+        }
+    }
+
+    /// Makes `value` this one.
+    pub(crate) fn write_to(self, value: &mut JavaBytes) {
+        match self {
+            Self::Null => *value = JavaBytes::NULL,
+            Self::String(text) => value.set_string(text),
+            Self::Bytes(bytes) => value.set_bytes(bytes),
+            Self::Java(other) => value.copy_from(other),
+        }
+    }
+}
+
+impl<'a> From<&'a str> for ValueRef<'a> {
+    fn from(text: &'a str) -> Self {
+        Self::String(text)
+    }
+}
+
+impl<'a> From<&'a [u8]> for ValueRef<'a> {
+    fn from(bytes: &'a [u8]) -> Self {
+        Self::Bytes(bytes)
+    }
+}
+
+impl<'a> From<&'a JavaBytes> for ValueRef<'a> {
+    fn from(value: &'a JavaBytes) -> Self {
+        Self::Java(value)
     }
 }
 

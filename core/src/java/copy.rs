@@ -63,6 +63,9 @@ enum Muted {
 pub(crate) enum Copied {
     /// The value is in the target.
     Whole,
+    /// The value lies in the source as it would in a target of its own, from this offset to the walker's position; nothing
+    /// has been written. From [`copy_in_place`] only.
+    InPlace(usize),
     /// The writer gave up inside the value; its exception follows, and the target has half a value.
     Aborted,
 }
@@ -81,6 +84,8 @@ struct Copy<'c, T, S: Store, O> {
     done: usize,
     /// How many bytes may be written.
     out_max: usize,
+    /// What needs no change need not be written.
+    in_place: bool,
 }
 
 /// Copies the value at the walker's position to the end of `out`, which takes at most `out_max` bytes more.
@@ -103,12 +108,38 @@ pub(crate) fn copy_value<T: Target<S>, S: Store, O: Sink>(
         epoch,
         done,
         out_max,
+        in_place: false,
+    }
+    .run()
+}
+
+/// As [`copy_value`] into a stream of the value's own, but a value that needs no change is left where it lies.
+pub(crate) fn copy_in_place<S: Store, O: Sink>(
+    walker: &mut Walker<S>,
+    source: &[u8],
+    out: &mut O,
+    epoch: u32,
+    out_max: usize,
+) -> Result<Copied, JavaError> {
+    walker.expect_value()?;
+    let done = walker.pos;
+    Copy {
+        walker,
+        source,
+        out,
+        written: 0,
+        target: &mut Fresh(0),
+        epoch,
+        done,
+        out_max,
+        in_place: true,
     }
     .run()
 }
 
 impl<T: Target<S>, S: Store, O: Sink> Copy<'_, T, S, O> {
     fn run(&mut self) -> Result<Copied, JavaError> {
+        let start = self.done;
         let mut muted = None;
         while self.walker.level() > 0 {
             let token = self.walker.next(self.source)?;
@@ -130,6 +161,9 @@ impl<T: Target<S>, S: Store, O: Sink> Copy<'_, T, S, O> {
                 }
                 now => now,
             };
+        }
+        if self.in_place && self.written == 0 && self.done == start {
+            return Ok(Copied::InPlace(start));
         }
         self.flush(self.walker.pos)?;
         Ok(Copied::Whole)

@@ -312,7 +312,7 @@ impl<'a, S: Store> Items<'a, S> {
         self.before_object()?;
         let Self { stream, walker, .. } = self;
         match copy_value(walker, stream, out, &mut Fresh(0), epoch, out_max)? {
-            Copied::Whole => Ok(true),
+            Copied::Whole | Copied::InPlace(_) => Ok(true),
             Copied::Aborted => {
                 if !self.walker.skip_value(self.stream)? {
                     return Err(E::BadTypeCode(code::EXCEPTION).at(self.walker.pos));

@@ -98,7 +98,7 @@ pub use self::big_integer::{BigInteger, NoInteger};
 #[cfg(feature = "alloc")]
 pub use self::build::{Boxed, Part};
 #[cfg(feature = "alloc")]
-pub use self::bytes::JavaBytes;
+pub use self::bytes::{JavaBytes, ValueRef};
 #[cfg(feature = "serde")]
 pub use self::de::{from_java, from_value};
 #[cfg(feature = "alloc")]
@@ -115,6 +115,8 @@ pub use self::jdk::Collection;
 pub use self::limits::Limits;
 #[cfg(feature = "alloc")]
 pub use self::object::{CustomData, FieldError, FieldOf, FieldValue};
+#[cfg(feature = "alloc")]
+pub(crate) use self::reader::{InputMemory, Lies};
 #[cfg(feature = "alloc")]
 pub use self::reader::{Next, ObjectInput};
 #[cfg(feature = "serde")]

@@ -127,7 +127,7 @@ pub(crate) fn copy_into(
     walker.restart(super::STREAM_HEADER.len());
     let mut target = Fresh(next);
     match copy_value(&mut walker, stream, out, &mut target, 1, usize::MAX) {
-        Ok(Copied::Whole) => Ok(target.0),
+        Ok(Copied::Whole | Copied::InPlace(_)) => Ok(target.0),
         Ok(Copied::Aborted) | Err(_) => Err(Full),
     }
 }

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use super::begin::STREAM_HEADER;
-use super::copy::{Copied, Fresh, copy_value};
+use super::copy::{Copied, Fresh, copy_in_place, copy_value};
 use super::irregular::{self, Layouts};
 use super::items::Items;
 use super::store::Heap;
@@ -47,8 +47,10 @@ pub struct ObjectInput<'a> {
     items: Items<'a, Heap>,
     /// How many values have been copied out.
     epoch: u32,
-    /// The last value copied out; kept for its capacity.
+    /// The last value copied out, behind those that are kept; itself kept for its capacity.
     scratch: Vec<u8>,
+    /// How much of `scratch` is to stay.
+    kept: usize,
     /// By how many bytes the copies may still exceed what they were read from: a stream that refers to one large
     /// object many times must not grow without bound.
     growth_left: usize,
@@ -58,6 +60,61 @@ pub struct ObjectInput<'a> {
     failed: Option<JavaError>,
 }
 
+/// The memory of an [`ObjectInput`], for the next one.
+#[derive(Debug, Default)]
+pub(crate) struct InputMemory {
+    walker: Option<Walker<Heap>>,
+    /// What [`Lies::Copied`] points into.
+    pub(crate) copied: Vec<u8>,
+}
+
+/// Entries of a walker's tables, and bytes copied, that are kept for the next stream; more is an exception.
+const ENTRIES_KEPT: usize = 256;
+const COPIED_KEPT: usize = 16 * 1024;
+
+impl InputMemory {
+    /// Lets go of what an unusually large stream has taken.
+    pub(crate) fn trim(&mut self) {
+        let large = |walker: &Walker<Heap>| {
+            walker.table.entries.capacity() > ENTRIES_KEPT
+                || walker.table.fields.capacity() > ENTRIES_KEPT
+                || walker.stack.capacity() > ENTRIES_KEPT
+        };
+        if self.walker.as_ref().is_some_and(large) {
+            self.walker = None;
+        }
+        if self.copied.capacity() > COPIED_KEPT {
+            self.copied = Vec::new();
+        }
+    }
+}
+
+/// Where something that was read lies: from the first byte to before the last, in the stream or where its parts were
+/// brought together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lies {
+    /// In the stream, as it is.
+    InStream(u32, u32),
+    /// In [`InputMemory::copied`].
+    Copied(u32, u32),
+}
+
+impl Lies {
+    fn in_stream(from: usize, to: usize) -> Self {
+        // Streams are shorter than 2 GiB, and what is copied out of them grows by no more than their bound.
+        Self::InStream(from as u32, to as u32)
+    }
+
+    /// The bytes.
+    pub(crate) fn of<'b>(self, stream: &'b [u8], copied: &'b [u8]) -> &'b [u8] {
+        let (bytes, from, to) = match self {
+            Self::InStream(from, to) => (stream, from, to),
+            Self::Copied(from, to) => (copied, from, to),
+        };
+        bytes.get(from as usize..to as usize).unwrap_or_default()
+    }
+}
+
 impl<'a> ObjectInput<'a> {
     /// Begins to read a stream.
     ///
@@ -65,13 +122,33 @@ impl<'a> ObjectInput<'a> {
     ///
     /// If it does not begin with the stream header, or is longer than `limits` allow.
     pub fn new(stream: &'a [u8], limits: &Limits) -> Result<Self, JavaError> {
+        Self::with_memory(stream, limits, &mut InputMemory::default())
+    }
+
+    /// As [`new`](Self::new), with memory that [`finish_with`](Self::finish_with) gives back.
+    pub(crate) fn with_memory(
+        stream: &'a [u8],
+        limits: &Limits,
+        memory: &mut InputMemory,
+    ) -> Result<Self, JavaError> {
         check_header(stream, limits)?;
-        let mut walker = Walker::new(limits, Layouts::default());
+        let mut walker = match memory.walker.take() {
+            Some(mut walker) => {
+                walker.limits = *limits;
+                walker.layouts = Layouts::default();
+                walker.suspicious = false;
+                walker
+            }
+            None => Walker::new(limits, Layouts::default()),
+        };
         walker.restart(STREAM_HEADER.len());
+        let mut scratch = core::mem::take(&mut memory.copied);
+        scratch.clear();
         Ok(Self {
             items: Items::new(stream, walker),
             epoch: 0,
-            scratch: Vec::new(),
+            scratch,
+            kept: 0,
             growth_left: limits.total_bytes,
             aborted: None,
             resolved: false,
@@ -167,9 +244,62 @@ impl<'a> ObjectInput<'a> {
             }
             let whole = input.with_layouts(Self::extract)?;
             input.unless_aborted(whole)?;
-            Ok(JavaBytes::from_checked(Bytes::copy_from_slice(
-                &input.scratch,
-            )))
+            let value = Bytes::copy_from_slice(input.extracted());
+            Ok(JavaBytes::from_checked(value))
+        })
+    }
+
+    /// As [`read_object`](Self::read_object), without memory for the value: where its bytes lie, stream header left out; `None`
+    /// for null.
+    pub(crate) fn find_object(&mut self) -> Result<Option<Lies>, JavaError> {
+        self.guard(|input| {
+            input.items.before_object()?;
+            let at = input.items.walker.pos;
+            if input.items.stream.get(at) == Some(&code::NULL) {
+                input.items.walker.pos += 1;
+                return Ok(None);
+            }
+            let whole = input.with_layouts(Self::extract_or_leave)?;
+            input.unless_aborted(whole)?;
+            if input.extracted().is_empty() {
+                return Ok(Some(Lies::in_stream(at, input.items.walker.pos)));
+            }
+            let from = input.kept.saturating_add(STREAM_HEADER.len());
+            input.kept = input.scratch.len();
+            Ok(Some(Lies::Copied(from as u32, input.kept as u32)))
+        })
+    }
+
+    /// As [`read_utf`](Self::read_utf), without memory for the text, unless it is in several segments.
+    pub(crate) fn find_utf(&mut self) -> Result<Lies, JavaError> {
+        self.guard(|input| {
+            let len = usize::from(u16::from_be_bytes(input.items.primitive()?));
+            while input.items.block_left == 0 && len > 0 {
+                input.items.open_block()?;
+            }
+            let at = input.items.walker.pos;
+            let found = if len <= input.items.block_left {
+                input.items.segment(len)?;
+                Lies::in_stream(at, at.saturating_add(len))
+            } else {
+                input.scratch.truncate(input.kept);
+                let mut left = len;
+                while left > 0 {
+                    if input.items.block_left == 0 {
+                        input.items.open_block()?;
+                    }
+                    let part = left.min(input.items.block_left);
+                    input.scratch.extend_from_slice(input.items.segment(part)?);
+                    left = left.saturating_sub(part);
+                }
+                let from = input.kept;
+                input.kept = input.scratch.len();
+                Lies::Copied(from as u32, input.kept as u32)
+            };
+            match super::is_modified_utf8(found.of(input.items.stream, &input.scratch)) {
+                true => Ok(found),
+                false => Err(E::BadText.at(at)),
+            }
         })
     }
 
@@ -257,10 +387,27 @@ impl<'a> ObjectInput<'a> {
     ///
     /// If anything is left.
     pub fn finish(mut self) -> Result<(), JavaError> {
+        self.at_end()
+    }
+
+    fn at_end(&mut self) -> Result<(), JavaError> {
         match self.peek()? {
             Next::End => Ok(()),
             _ => Err(E::Trailing.at(self.items.walker.pos)),
         }
+    }
+
+    /// As [`finish`](Self::finish); the memory goes back where it came from, whatever the outcome.
+    pub(crate) fn finish_with(mut self, memory: &mut InputMemory) -> Result<(), JavaError> {
+        let end = self.at_end();
+        self.give_back(memory);
+        end
+    }
+
+    /// Gives the memory back where it came from.
+    pub(crate) fn give_back(self, memory: &mut InputMemory) {
+        memory.walker = Some(self.items.walker);
+        memory.copied = self.scratch;
     }
 
     fn guard<T>(
@@ -401,27 +548,43 @@ impl<'a> ObjectInput<'a> {
         }
     }
 
+    /// The value that was copied last, in a stream of its own.
+    fn extracted(&self) -> &[u8] {
+        self.scratch.get(self.kept..).unwrap_or_default()
+    }
+
     /// Copies one value into `scratch`.
     fn extract(&mut self) -> Result<bool, JavaError> {
+        self.copy(false)
+    }
+
+    /// Copies one value into `scratch` if it has to be changed for a stream of its own, else nothing.
+    fn extract_or_leave(&mut self) -> Result<bool, JavaError> {
+        self.copy(true)
+    }
+
+    fn copy(&mut self, in_place: bool) -> Result<bool, JavaError> {
         self.epoch += 1;
-        self.scratch.clear();
+        self.scratch.truncate(self.kept);
         self.scratch.extend_from_slice(&STREAM_HEADER);
         let before = self.items.walker.pos;
         let out_max = self.items.stream.len() - before + self.growth_left;
-        let mut target = Fresh(0);
-        let copied = copy_value(
-            &mut self.items.walker,
-            self.items.stream,
-            &mut self.scratch,
-            &mut target,
-            self.epoch,
-            out_max,
-        )?;
-        if copied == Copied::Aborted {
-            return Ok(false);
+        let (walker, stream) = (&mut self.items.walker, self.items.stream);
+        let (out, epoch) = (&mut self.scratch, self.epoch);
+        let copied = match in_place {
+            true => copy_in_place(walker, stream, out, epoch, out_max)?,
+            false => copy_value(walker, stream, out, &mut Fresh(0), epoch, out_max)?,
+        };
+        match copied {
+            Copied::Aborted => return Ok(false),
+            Copied::InPlace(_) => {
+                self.scratch.truncate(self.kept);
+                return Ok(true);
+            }
+            Copied::Whole => {}
         }
         let read = self.items.walker.pos - before + STREAM_HEADER.len();
-        let growth = self.scratch.len().saturating_sub(read);
+        let growth = self.extracted().len().saturating_sub(read);
         self.growth_left = self
             .growth_left
             .checked_sub(growth)
@@ -443,7 +606,7 @@ impl<'a> ObjectInput<'a> {
             return Err(E::BadTypeCode(code::EXCEPTION).at(at));
         }
         self.aborted = Some(JavaBytes::from_checked(Bytes::copy_from_slice(
-            &self.scratch,
+            self.extracted(),
         )));
         // Unlike `ObjectInputStream`, which forgets to, and then reads every later back reference wrongly.
         self.items.walker.reset();

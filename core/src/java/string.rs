@@ -119,7 +119,7 @@ pub(crate) fn units(bytes: &[u8]) -> impl Iterator<Item = u16> + '_ {
 }
 
 /// Whether UTF-8 is modified UTF-8 already: it has neither U+0000 nor characters beyond U+FFFF.
-fn is_the_same(utf8: &[u8]) -> bool {
+pub(crate) fn is_the_same(utf8: &[u8]) -> bool {
     let plain = |byte: &u8| *byte != 0 && *byte < 0xF0;
     // Without a way out within a chunk, so that a chunk is looked at as a whole.
     let (chunks, rest) = utf8.as_chunks::<32>();

@@ -318,8 +318,10 @@ impl ObjectOutput {
             usize::MAX,
         )? {
             Copied::Aborted => Err(E::WriteAborted.at(self.walker.pos)),
-            Copied::Whole if self.walker.pos < stream.len() => Err(E::Trailing.at(self.walker.pos)),
-            Copied::Whole => Ok(()),
+            Copied::Whole | Copied::InPlace(_) if self.walker.pos < stream.len() => {
+                Err(E::Trailing.at(self.walker.pos))
+            }
+            Copied::Whole | Copied::InPlace(_) => Ok(()),
         }
     }
 

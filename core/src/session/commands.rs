@@ -8,7 +8,7 @@ use super::{
 };
 use crate::channel::{SendError, UniqueId};
 use crate::cluster::{ExpiryCause, Origin};
-use crate::java::{JavaBytes, JavaString};
+use crate::java::{JavaBytes, JavaString, ValueRef};
 use crate::plant::{Bug, planted};
 use crate::rng::Rng;
 
@@ -106,6 +106,20 @@ impl DeltaManager {
             .get_mut(id.as_modified_utf8())
             .ok_or(SessionError::UnknownSession)?
             .change_attribute(cx, self.context, &self.filters, name, value)
+    }
+
+    /// Changes an attribute here, in the memory of what it was, and records it.
+    pub(crate) fn write_attribute(
+        &mut self,
+        cx: &mut Cx<'_>,
+        id: &SessionId,
+        name: &str,
+        value: ValueRef<'_>,
+    ) -> Result<bool, SessionError> {
+        let session = self.sessions.get_mut(id.as_modified_utf8());
+        let session = session.ok_or(SessionError::UnknownSession)?;
+        let (context, filters) = (self.context, &self.filters);
+        session.write_attribute(cx, context, filters, &mut self.spare, name, value)
     }
 
     /// Applies a change of the session itself and records it.

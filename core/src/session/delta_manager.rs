@@ -6,11 +6,12 @@ use super::departed::{Departed, Departure};
 use super::donor::Donors;
 use super::filter::AttributeFilters;
 use super::held::{EarlyRoom, HeldQueue};
+use super::read_delta::{ReadDelta, Spare};
 use super::reconcile::Reconcile;
 use super::table::SessionTable;
 use super::transfer::Join;
 use super::{Cx, DeltaManagerConfig, DeltaSession, ManagerStats, Out, SessionId, Stamp};
-use crate::cluster::{ClusterEvent, ContextId, ExpiryCause, Origin};
+use crate::cluster::{ClusterEvent, ContextId, ExpiryCause, Origin, Place};
 use crate::java::JavaString;
 use crate::time::Instant;
 
@@ -32,6 +33,12 @@ pub struct DeltaManager {
     pub(crate) stats: ManagerStats,
     pub(crate) expiry: super::expiry::Expiry,
     pub(crate) reconcile: Reconcile,
+    /// The delta under way, for its memory.
+    pub(crate) reading: ReadDelta,
+    /// Where the payload lies that is in `reading` already.
+    pub(crate) ahead: Option<Place>,
+    /// Memory of values that are no more.
+    pub(crate) spare: Spare,
     /// The message under way is one that no honest peer sends.
     pub(crate) dishonest: bool,
     /// The last delta that was applied, to be applied again.
@@ -115,6 +122,9 @@ impl DeltaManager {
             stats: ManagerStats::default(),
             expiry: super::expiry::Expiry::default(),
             reconcile: Reconcile::new(now),
+            reading: ReadDelta::default(),
+            ahead: None,
+            spare: Spare::default(),
             dishonest: false,
             #[cfg(feature = "plant")]
             last_delta: None,

@@ -2,6 +2,7 @@
 
 use alloc::vec::Vec;
 
+use super::read_delta::ReadDelta;
 use super::{ActionType, SessionId, StreamValue};
 use crate::java::{JavaBytes, JavaError, JavaString, Limits, ObjectInput, ObjectOutput};
 
@@ -157,33 +158,9 @@ impl DeltaRequest {
     /// If the stream is not a request, or not only that. A value that its writer could not finish makes the request
     /// unreadable: Tomcat never sends one.
     pub fn read(stream: &[u8], limits: &Limits) -> Result<Self, JavaError> {
-        let mut input = ObjectInput::new(stream, limits)?;
-        let session_id = SessionId::from(input.read_utf()?);
-        let record_all_actions = input.read_bool()?;
-        let count = input.read_i32()?;
-        let mut actions = Vec::new();
-        for _ in 0..count {
-            let kind = ActionType(input.read_i32()?);
-            let action = input.read_i32()?;
-            let name = input.read_utf()?;
-            let value = if input.read_bool()? {
-                Some(input.read_object()?)
-            } else {
-                None
-            };
-            actions.push(Action {
-                kind,
-                action,
-                name,
-                value,
-            });
-        }
-        input.finish()?;
-        Ok(Self {
-            session_id,
-            record_all_actions,
-            actions,
-        })
+        let mut found = ReadDelta::default();
+        found.read(stream, limits)?;
+        Ok(found.to_request(stream))
     }
 }
 

@@ -2,9 +2,10 @@
 
 use super::delta_request::boolean_value;
 use super::filter::AttributeFilters;
+use super::read_delta::Spare;
 use super::{Action, ActionType, Cx, DeltaSession, SessionError, SessionId};
 use crate::cluster::{AttributeChange, ClusterEvent, ContextId, Origin};
-use crate::java::{JavaBytes, JavaString};
+use crate::java::{JavaBytes, JavaString, ValueRef};
 use crate::time::Instant;
 
 impl DeltaSession {
@@ -64,6 +65,7 @@ impl DeltaSession {
             return Err(SessionError::TooLong(name.encoded_len()));
         }
         let value = value.filter(|value| !value.is_null());
+        let name = self.name_ref(ActionType::ATTRIBUTE, name.as_modified_utf8());
         let distributed = filters.included(&name, value.as_ref());
         let (change, before) = match &value {
             Some(value) => match self.attributes.insert(name.clone(), value.clone()) {
@@ -91,6 +93,62 @@ impl DeltaSession {
             });
         }
         Ok(before)
+    }
+
+    /// As [`change_attribute`](Self::change_attribute), with a value that is copied into the memory of the one before; a removed one
+    /// leaves its memory in `spare`. Whether anything has changed.
+    pub(crate) fn write_attribute(
+        &mut self,
+        cx: &mut Cx<'_>,
+        context: ContextId,
+        filters: &AttributeFilters,
+        spare: &mut Spare,
+        name: &str,
+        value: ValueRef<'_>,
+    ) -> Result<bool, SessionError> {
+        let plain = name.bytes().all(|b| b != 0 && b < 0xF0);
+        let name = match plain {
+            true => self.name_ref(ActionType::ATTRIBUTE, name.as_bytes()),
+            false => JavaString::from(name),
+        };
+        if name.encoded_len() > usize::from(u16::MAX) {
+            return Err(SessionError::TooLong(name.encoded_len()));
+        }
+        let is_null = match value {
+            ValueRef::Null => true,
+            ValueRef::Java(value) => value.is_null(),
+            _ => false,
+        };
+        let (change, value) = if is_null {
+            let Some(before) = self.attributes.remove(&name) else {
+                return Ok(false);
+            };
+            spare.give(before);
+            (AttributeChange::Removed, None)
+        } else if let Some(present) = self.attributes.get_mut(&name) {
+            value.write_to(present);
+            (AttributeChange::Replaced, Some(present.clone()))
+        } else {
+            let mut new = spare.take(value.encoded_len());
+            value.write_to(&mut new);
+            self.attributes.insert(name.clone(), new.clone());
+            (AttributeChange::Added, Some(new))
+        };
+        if filters.included(&name, value.as_ref()) {
+            let action = Action::named(ActionType::ATTRIBUTE, name.clone(), value);
+            self.delta.record(action);
+        }
+        if cx.events.wants_attributes() {
+            let id = self.id.clone();
+            cx.events.push(ClusterEvent::AttributeChanged {
+                context,
+                id,
+                name,
+                change,
+                origin: Origin::Local,
+            });
+        }
+        Ok(true)
     }
 
     /// Applies a change of the session itself and records it.

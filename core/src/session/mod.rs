@@ -46,6 +46,8 @@ mod notes;
 #[cfg(feature = "alloc")]
 mod outcome;
 #[cfg(feature = "alloc")]
+mod read_delta;
+#[cfg(feature = "alloc")]
 mod receive;
 #[cfg(feature = "alloc")]
 mod reconcile;
@@ -96,6 +98,8 @@ pub(crate) use message::BYTE_ARRAY;
 pub use message::{MessageError, SessionMessage, Sharing};
 #[cfg(feature = "alloc")]
 pub use outcome::{ManagerState, TransferOutcome, TransferResult};
+#[cfg(feature = "alloc")]
+pub(crate) use read_delta::ReadDelta;
 #[cfg(feature = "alloc")]
 pub(crate) use receive::Source;
 #[cfg(feature = "alloc")]

@@ -1,18 +1,19 @@
 //! What other members say about sessions.
 
+use core::mem;
+
 use bytes::Bytes;
 
 use super::delta_request::read_new_session_id;
 use super::delta_session::Applied;
 use super::departed::{Departure, RENAMES_FOLLOWED};
 use super::held::Held;
+use super::read_delta::{FieldRef, ReadDelta};
 use super::reconcile::{SOON, Wanted};
-use super::stamp::field_of;
-use super::{
-    Cx, DeltaManager, DeltaRequest, DeltaSession, EventType, SessionId, SessionMessage, Stamp,
-};
+use super::stamp::{FieldKey, field_of};
+use super::{Cx, DeltaManager, DeltaSession, EventType, SessionId, SessionMessage, Stamp};
 use crate::channel::{MemberIndex, Verdict};
-use crate::cluster::{AttributeChange, ClusterEvent, ExpiryCause, Origin, Refusal};
+use crate::cluster::{AttributeChange, ClusterEvent, ExpiryCause, Origin, Refusal, place};
 use crate::java::{JavaError, JavaString};
 use crate::plant::{Bug, planted};
 
@@ -50,12 +51,13 @@ struct About<'a> {
 }
 
 impl DeltaManager {
-    /// Takes a message for this manager. `DeltaManager.messageDataReceived`.
+    /// Takes a message for this manager; `ahead` is what was found in its payload. `DeltaManager.messageDataReceived`.
     pub(crate) fn receive(
         &mut self,
         cx: &mut Cx<'_>,
         source: Source,
         message: &SessionMessage<'_>,
+        ahead: Option<&mut ReadDelta>,
     ) -> Verdict {
         let from = source.index;
         let Some(kind) = message.kind() else {
@@ -73,6 +75,12 @@ impl DeltaManager {
             id: message.session_id.unwrap_or_default(),
             payload: message.session.unwrap_or_default(),
         };
+        let mut ahead =
+            ahead.filter(|found| kind == EventType::SessionDelta && found.is_within(&self.config));
+        if let Some(found) = &mut ahead {
+            mem::swap(&mut self.reading, *found);
+            self.ahead = Some(place(about.payload));
+        }
         match kind {
             EventType::GetAllSessions => {
                 self.asked(cx, from, message.unique_id.unwrap_or_default());
@@ -92,6 +100,10 @@ impl DeltaManager {
             EventType::AllSessionNoContextManager => self.no_context_manager(cx, from),
             _ if self.join.is_holding() => self.hold(cx, about),
             _ => self.apply(cx, about),
+        }
+        if let Some(found) = ahead {
+            mem::swap(&mut self.reading, found);
+            self.ahead = None;
         }
         match self.dishonest {
             true => Verdict::Refused,
@@ -215,11 +227,27 @@ impl DeltaManager {
         let Some(id) = self.known(about.id) else {
             return self.wait(cx, about);
         };
-        let delta = match DeltaRequest::read(about.payload, &self.config.limits.java) {
-            Ok(delta) => delta,
-            Err(error) => return self.unreadable(cx, about.source.index, about.kind, error),
+        let is_read = self.ahead.take() == Some(place(about.payload));
+        let mut reading = mem::take(&mut self.reading);
+        let read = match is_read {
+            true => Ok(()),
+            false => reading.read(about.payload, &self.config.limits.java),
         };
-        if delta.session_id.as_modified_utf8() != about.id {
+        match read {
+            Ok(()) => self.apply_delta(cx, about, &id, &reading),
+            Err(error) => self.unreadable(cx, about.source.index, about.kind, error),
+        }
+        self.reading = reading;
+    }
+
+    fn apply_delta(
+        &mut self,
+        cx: &mut Cx<'_>,
+        about: About<'_>,
+        id: &SessionId,
+        delta: &ReadDelta,
+    ) {
+        if delta.session_id(about.payload) != about.id {
             self.stats.mismatched = self.stats.mismatched.wrapping_add(1);
             return self.refuse(cx, about.source.index, Refusal::BadSessionId(about.kind));
         }
@@ -231,12 +259,11 @@ impl DeltaManager {
         let stamp = about.source.stamp(session, about.timestamp_ms);
         let again = session.history.has_seen(stamp);
         about.use_session(cx, session, at_start);
-        for action in delta.actions {
-            let pending = session
-                .delta
-                .actions
-                .iter()
-                .any(|own| own.kind == action.kind && own.name == action.name);
+        for action in delta.actions(about.payload) {
+            let pending =
+                session.delta.actions.iter().any(|own| {
+                    own.kind == action.kind && own.name.as_modified_utf8() == action.name
+                });
             if pending {
                 self.stats.merged = self.stats.merged.wrapping_add(1);
                 continue;
@@ -244,18 +271,27 @@ impl DeltaManager {
             if planted(Bug::RemovalLost) && action.value.is_none() {
                 continue;
             }
-            if let Some(field) = field_of(&action) {
+            let listener;
+            let field = match action.field() {
+                FieldRef::Listener => {
+                    listener = field_of(&action.to_action());
+                    listener.as_ref().map(FieldKey::key)
+                }
+                FieldRef::Named(kind, name) => Some((kind, name)),
+                FieldRef::None => None,
+            };
+            if let Some((kind, name)) = field {
                 // The order of stamps would put right what comes twice or in disorder.
                 let disorder = planted(Bug::DeltaTwice) || planted(Bug::DeltaOutOfOrder);
-                if stamp < session.history.of(&field) && !disorder {
+                if stamp < session.history.of_ref(kind, name) && !disorder {
                     let conflict = u64::from(!again);
                     self.stats.conflicts = self.stats.conflicts.wrapping_add(conflict);
                     continue;
                 }
-                session.stamp(field, stamp);
+                session.stamp_ref(kind, name, stamp);
             }
-            let name = tell.then(|| action.name.clone());
-            let change = match session.apply(action) {
+            let name = tell.then(|| session.name_ref(action.kind, action.name));
+            let change = match session.apply_ref(action, &mut self.spare) {
                 Applied::Added => AttributeChange::Added,
                 Applied::Replaced => AttributeChange::Replaced,
                 Applied::Removed => AttributeChange::Removed,

@@ -2,6 +2,8 @@
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
+use core::borrow::Borrow;
+use core::cmp::Ordering;
 
 use super::{Action, ActionType};
 use crate::java::{JavaBytes, JavaString};
@@ -42,6 +44,50 @@ pub(crate) fn writer(id: &UniqueId) -> u64 {
 
 /// What a stamp is for: an attribute, a note, a listener, or the principal, authentication type or interval.
 pub(crate) type Field = (ActionType, JavaString);
+
+/// A field by a borrowed name, to look it up.
+pub(crate) trait FieldKey {
+    fn key(&self) -> (ActionType, &[u8]);
+}
+
+impl FieldKey for Field {
+    fn key(&self) -> (ActionType, &[u8]) {
+        (self.0, self.1.as_modified_utf8())
+    }
+}
+
+impl FieldKey for (ActionType, &[u8]) {
+    fn key(&self) -> (ActionType, &[u8]) {
+        *self
+    }
+}
+
+/// Equality and order are those of the kind and the bytes of the name, as a field's own.
+impl<'a> Borrow<dyn FieldKey + 'a> for Field {
+    fn borrow(&self) -> &(dyn FieldKey + 'a) {
+        self
+    }
+}
+
+impl PartialEq for dyn FieldKey + '_ {
+    fn eq(&self, other: &Self) -> bool {
+        self.key() == other.key()
+    }
+}
+
+impl Eq for dyn FieldKey + '_ {}
+
+impl PartialOrd for dyn FieldKey + '_ {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for dyn FieldKey + '_ {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.key().cmp(&other.key())
+    }
+}
 
 /// When the parts of a session were changed, and by whom.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -122,6 +168,30 @@ impl History {
     /// When a field was changed last; the least stamp if that is not known.
     pub(crate) fn of(&self, field: &Field) -> Stamp {
         self.fields.get(field).copied().unwrap_or_default()
+    }
+
+    /// As [`of`](Self::of), by a borrowed name.
+    pub(crate) fn of_ref(&self, kind: ActionType, name: &[u8]) -> Stamp {
+        let key: &dyn FieldKey = &(kind, name);
+        self.fields.get(key).copied().unwrap_or_default()
+    }
+
+    /// The name of a field that has a stamp.
+    pub(crate) fn name_of(&self, kind: ActionType, name: &[u8]) -> Option<&JavaString> {
+        let key: &dyn FieldKey = &(kind, name);
+        self.fields.get_key_value(key).map(|(field, _)| &field.1)
+    }
+
+    /// A field was changed that has a stamp already; whether it has.
+    pub(crate) fn set_again(&mut self, kind: ActionType, name: &[u8], stamp: Stamp) -> bool {
+        let key: &dyn FieldKey = &(kind, name);
+        match self.fields.get_mut(key) {
+            Some(last) => {
+                *last = stamp;
+                true
+            }
+            None => false,
+        }
     }
 
     /// Every field with a stamp.

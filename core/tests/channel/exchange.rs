@@ -7,6 +7,7 @@ use folkmoot_core::channel::{
     ChannelConfig, ChannelEvent, FaultCause, Lane, MembershipConfig, SendError, SendOptions,
     StaticConfig, StaticMember, To, UniqueId,
 };
+use folkmoot_core::engine::{ConnId, Gather, Output};
 
 use crate::net::{Net, Told, at};
 
@@ -46,6 +47,56 @@ fn two_nodes_find_each_other_and_exchange_messages_with_every_option() {
         1,
         "one connection between our own nodes"
     );
+}
+
+/// A large message is encoded once: every member's connection is lent the same header and the sender's own bytes.
+#[test]
+fn one_encoding_serves_all_members() {
+    const MEMBERS: u16 = 4;
+    let mut net = Net::new();
+    for port in 4000..=4000 + MEMBERS {
+        net.add(ChannelConfig::new(at(port)));
+    }
+    net.run(Duration::from_secs(3));
+    let now = net.now;
+    let send = |net: &mut Net, body: Bytes| {
+        let channel = &mut net.nodes[0].channel;
+        channel
+            .send(now, To::All, options(6), Lane::Any, body)
+            .unwrap()
+    };
+    // So that there is a connection to each.
+    send(&mut net, Bytes::from_static(b"first"));
+    net.settle();
+    for node in 1..=usize::from(MEMBERS) {
+        assert_eq!(net.messages(node), [b"first"]);
+    }
+    let body = Bytes::from(vec![7; 100_000]);
+    send(&mut net, body.clone());
+    let channel = &mut net.nodes[0].channel;
+    let conns: Vec<ConnId> = std::iter::from_fn(|| channel.poll_output())
+        .map(|output| match output {
+            Output::Transmit { conn } => conn,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(conns.len(), usize::from(MEMBERS));
+    let lent = conns.iter().map(|conn| {
+        let mut gather = Gather::new();
+        channel.transmit(*conn, &mut gather);
+        let runs = gather.runs().iter().map(|run| (run.as_ptr(), run.len()));
+        runs.collect::<Vec<_>>()
+    });
+    let lent: Vec<_> = lent.collect();
+    assert!(lent.iter().all(|runs| *runs == lent[0]), "{lent:?}");
+    assert!(lent[0].contains(&(body.as_ptr(), body.len())));
+    for conn in conns {
+        net.transmit(0, conn);
+    }
+    net.settle();
+    for node in 1..=usize::from(MEMBERS) {
+        assert_eq!(net.messages(node), [body.to_vec()]);
+    }
 }
 
 #[test]

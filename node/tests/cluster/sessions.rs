@@ -213,7 +213,11 @@ async fn two_applications_of_one_node_keep_their_sessions_apart() {
         shop.wait_ready(PATIENCE).expect("ready");
     }
     let id = shops[0].create_session().expect("room");
-    shops[0].set_attribute(&id, "k", "v").expect("just created");
+    assert!(
+        shops[0]
+            .write_attribute(&id, "k", "v")
+            .expect("just created")
+    );
     shops[0].request_completed(&id).expect("sent");
     shops[0].end_access(&id);
     until("replicated", || shops[1].attribute(&id, "k").is_some());

@@ -4,10 +4,12 @@ mod front;
 mod mode;
 mod node;
 mod oracle;
+mod readers;
 mod world;
 
 pub use front::{Front, Shopper};
 pub use mode::SessionMode;
 pub use node::{Replica, SessionNode, value_text};
 pub use oracle::{Held, Life, Oracle};
+pub use readers::ReaderConfig;
 pub use world::{SessionConfig, SessionWorld};

@@ -12,6 +12,7 @@ use folkmoot_core::session::{
 };
 use folkmoot_core::time::Instant;
 
+use super::readers::{ReaderConfig, Readers, leaves_bytes};
 use crate::group::{node_of, observe_channel};
 use crate::machine::{Boot, Machine, NodeId};
 use crate::record::Observed;
@@ -41,6 +42,7 @@ pub struct SessionNode {
     stopping: bool,
     /// When the application is deployed, if it is not yet.
     late: Option<(Instant, DeltaManagerConfig)>,
+    readers: Option<Readers>,
 }
 
 impl SessionNode {
@@ -78,7 +80,15 @@ impl SessionNode {
             queue_max,
             stopping: false,
             late: None,
+            readers: None,
         }
+    }
+
+    /// The node reads with threads of its own.
+    #[must_use]
+    pub fn with_readers(mut self, boot: &Boot, config: ReaderConfig) -> Self {
+        self.readers = Some(Readers::new(config, &self.cluster, boot.seed));
+        self
     }
 
     /// The application is deployed only at `at`: until then the node is a member without it.
@@ -312,24 +322,57 @@ pub fn value_text(value: &JavaBytes) -> String {
     }
 }
 
+impl SessionNode {
+    /// What happens goes to the readers first, if there are any.
+    fn handle_by_readers(&mut self, now: Instant, input: Input<'_>) {
+        let Some(readers) = &mut self.readers else {
+            return self.cluster.handle(now, input);
+        };
+        match input {
+            Input::Received { conn, bytes } if readers.received(conn, bytes) => {}
+            Input::Closed { conn, reason } => {
+                match leaves_bytes(reason) {
+                    true => readers.ended(now, &mut self.cluster, conn),
+                    false => readers.closed(conn),
+                }
+                self.cluster.handle(now, input);
+            }
+            _ => self.cluster.handle(now, input),
+        }
+        readers.run(now, &mut self.cluster);
+    }
+}
+
 impl Engine for SessionNode {
     fn handle(&mut self, now: Instant, input: Input<'_>) {
-        self.cluster.handle(now, input);
+        self.handle_by_readers(now, input);
         self.deploy(now);
     }
 
     fn accept(&mut self, now: Instant, from: SocketAddr) -> Option<ConnId> {
-        self.cluster.accept(now, from)
+        let conn = self.cluster.accept(now, from)?;
+        if let Some(readers) = &mut self.readers {
+            readers.accepted(conn);
+        }
+        Some(conn)
     }
 
     fn poll_output(&mut self) -> Option<Output> {
-        self.cluster.poll_output()
+        let output = self.cluster.poll_output();
+        if let (Some(readers), Some(Output::Close { conn } | Output::Abort { conn })) =
+            (&mut self.readers, output)
+        {
+            readers.closed(conn);
+        }
+        output
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
         let late = self.late.iter().filter(|_| !self.stopping);
         let late = late.map(|(at, _)| *at);
-        self.cluster.poll_timeout().into_iter().chain(late).min()
+        let held = self.readers.as_ref().and_then(Readers::due);
+        let own = late.chain(held);
+        self.cluster.poll_timeout().into_iter().chain(own).min()
     }
 
     fn transmit<'a>(&'a self, conn: ConnId, out: &mut Gather<'a>) {

@@ -8,7 +8,7 @@ use folkmoot_core::channel::{ChannelConfig, SendOptions, UniqueId};
 use folkmoot_core::cluster::ClusterConfig;
 use folkmoot_core::session::{DeltaManagerConfig, SessionId};
 
-use super::{SessionNode, value_text};
+use super::{ReaderConfig, SessionNode, value_text};
 use crate::link::NetworkConfig;
 use crate::machine::{Boot, NodeId};
 use crate::world::{Crash, Identity, World};
@@ -30,6 +30,8 @@ pub struct SessionConfig {
     pub queue_bytes_max: Option<usize>,
     /// Of every so many lives of nodes one gets its application late; 0 for none.
     pub late: u8,
+    /// How the nodes' reading threads are; `None` for none: the engine is handed what has arrived at once.
+    pub readers: Option<ReaderConfig>,
 }
 
 impl SessionConfig {
@@ -43,6 +45,7 @@ impl SessionConfig {
             channel: |_| {},
             queue_bytes_max: None,
             late: 0,
+            readers: None,
         }
     }
 }
@@ -99,6 +102,9 @@ impl SessionWorld {
             manager.jvm_route = Some(boot.node.to_string());
             let mut node = SessionNode::new(boot, channel, cluster, manager);
             node.has_liar = config.has_liar;
+            if let Some(readers) = config.readers {
+                node = node.with_readers(boot, readers);
+            }
             let [chance, delay, ..] = boot.seed;
             if config.late == 0 || chance % config.late != 0 {
                 return node;
