@@ -4,6 +4,7 @@
 
 mod delta_request;
 mod explore;
+mod membership;
 mod net;
 mod oracle;
 mod scope;
