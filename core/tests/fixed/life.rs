@@ -49,9 +49,9 @@ fn a_static_list_needs_no_heartbeats() {
     let list: [_; LIST] = std::array::from_fn(|node| (at(node), ids[node]));
     let list: &'static [_] = Box::leak(Box::new(list));
     let mut net = Net::new();
-    for node in 0..LIST {
+    for (node, id) in ids.into_iter().enumerate() {
         net.join_fixed(Config {
-            unique_id: Some(ids[node]),
+            unique_id: Some(id),
             membership: Membership::Static {
                 members: list,
                 ping_interval: Duration::from_secs(1),

@@ -516,8 +516,8 @@ impl Model {
             let fixed = self.fixed;
             for place in &mut self.places {
                 place.take_if(|known| {
-                    let guest = !known.is_member() && !(fixed && known.who.is_configured());
-                    guest && !known.is_asked() && now - known.heard > GUEST_TIME
+                    let stays = known.is_member() || fixed && known.who.is_configured();
+                    !stays && !known.is_asked() && now - known.heard > GUEST_TIME
                 });
             }
         }

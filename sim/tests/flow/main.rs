@@ -165,8 +165,8 @@ fn a_full_queue_delays_the_flow_and_breaks_nothing() {
     let joiner = stage.join_until(200);
     let ids = stage.ids.clone();
     let text = "x".repeat(2000);
-    for round in 0..200usize {
-        assert!(stage.world.put(a, &ids[round], "large", &text));
+    for id in &ids[..200] {
+        assert!(stage.world.put(a, id, "large", &text));
         stage.world.run_for(millis(1));
     }
     let (outcome, missing) = stage.outcome(joiner);
