@@ -193,7 +193,7 @@ fn run_in<M: Mode>(
     let report = Report {
         seed: plan.seed,
         mode: M::NAME,
-        nodes: plan.nodes,
+        nodes: world.node_ids().count() as u16,
         faults: run.faults,
         works: run.works,
         virtual_time: world.now(),
