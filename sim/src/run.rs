@@ -59,8 +59,10 @@ pub struct Report {
     pub seed: u64,
     /// The mode's name.
     pub mode: &'static str,
-    /// How many nodes it had.
+    /// How many nodes of ours it had.
     pub nodes: u16,
+    /// How many Tomcats and hostile peers there were besides; their numbers come after those of the nodes.
+    pub strangers: u16,
     /// Faults that were applied.
     pub faults: usize,
     /// Things that users did.
@@ -194,6 +196,7 @@ fn run_in<M: Mode>(
         seed: plan.seed,
         mode: M::NAME,
         nodes: world.node_ids().count() as u16,
+        strangers: world.stranger_ids().count() as u16,
         faults: run.faults,
         works: run.works,
         virtual_time: world.now(),

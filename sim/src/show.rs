@@ -92,8 +92,8 @@ const VIOLATIONS_SHOWN: usize = 5;
 
 pub(crate) fn failure(report: &Report, common: &Common) {
     println!(
-        "seed {} FAILED (mode {}, {} nodes)",
-        report.seed, report.mode, report.nodes
+        "seed {} FAILED (mode {}, {} nodes, {} strangers)",
+        report.seed, report.mode, report.nodes, report.strangers
     );
     for violation in report.violations.iter().take(VIOLATIONS_SHOWN) {
         println!("  {violation}");
@@ -158,6 +158,7 @@ pub(crate) fn json(report: &Report) -> serde_json::Value {
         "verdict": if report.held() { "held" } else { "failed" },
         "trace_hash": format!("{:016x}", report.trace_hash),
         "nodes": report.nodes,
+        "strangers": report.strangers,
         "faults": report.faults,
         "works": report.works,
         "virtual_ms": report.virtual_time.as_millis() as u64,

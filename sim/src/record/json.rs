@@ -50,7 +50,7 @@ pub fn document(report: &Report, recording: &Recording, about: &About) -> Value 
         })
     });
     let violations: Vec<Value> = violations.collect();
-    let nodes: Vec<Value> = (0..report.nodes)
+    let nodes: Vec<Value> = (0..report.nodes + report.strangers)
         .map(|node| {
             let node = NodeId(node);
             json!({"name": node.to_string(), "address": node.address().to_string()})

@@ -161,7 +161,7 @@ fn a_seed_in_the_browser_is_the_seed_here() {
         }
         assert_eq!(there["run"]["seed"], json!(seed.to_string()));
         assert_eq!(there["run"]["mode"], json!(mode));
-        assert_eq!(there["nodes"], json!(here.nodes));
+        assert_eq!(there["nodes"], json!(here.nodes + here.strangers));
         let verdict = if here.held() { "held" } else { "failed" };
         assert_eq!(there["run"]["verdict"], json!(verdict));
         assert_eq!(
