@@ -59,6 +59,20 @@ fn states(world: &World<SessionNode>) -> Vec<(NodeState, u32)> {
     world.node_ids().map(state).collect()
 }
 
+/// A node makes so many sessions and ends them, each over the connections that its id chooses.
+fn warm_up(world: &mut World<SessionNode>, node: NodeId, sessions: u32) {
+    world.with(node, |node, now| {
+        let context = node.context();
+        let cluster = node.cluster_mut();
+        for _ in 0..sessions {
+            if let Ok(id) = cluster.create_session(now, context, None) {
+                cluster.end_access(now, context, &id);
+                cluster.expire_session(now, context, &id);
+            }
+        }
+    });
+}
+
 /// The session timeout of runs that have a short one, seconds.
 const EXPIRING_AFTER: i32 = 6;
 /// Bytes that may wait for one member in runs whose queues get full.
@@ -232,6 +246,12 @@ impl Mode for SessionMode {
         }
         // The first message after healing may still find a connection that has died in silence.
         if world.now() < self.calm_since + CALM_AFTER {
+            // The last sessions have found one. The others are found now: each attempt by itself uses a few at random.
+            if self.last_at > Duration::ZERO {
+                for node in &nodes {
+                    warm_up(world, *node, 1);
+                }
+            }
             self.last.clear();
             return Err("the last trouble is not long ago".into());
         }
@@ -273,16 +293,7 @@ impl Mode for SessionMode {
         self.front.settles_within = Some(SETTLES_WITHIN);
         // What died in silence is found by sending: sessions choose their connections by their ids.
         for node in world.node_ids() {
-            world.with(node, |node, now| {
-                let context = node.context();
-                let cluster = node.cluster_mut();
-                for _ in 0..WARM_UP {
-                    if let Ok(id) = cluster.create_session(now, context, None) {
-                        cluster.end_access(now, context, &id);
-                        cluster.expire_session(now, context, &id);
-                    }
-                }
-            });
+            warm_up(world, node, WARM_UP);
         }
         rules::let_the_dead_rest(world);
         self.watch(world);
