@@ -1,7 +1,7 @@
 //! A line for each event that is polled.
 
+use std::cell::RefCell;
 use std::fmt::Debug;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use folkmoot_core::wire::SendOptions;
@@ -11,9 +11,14 @@ use tracing::{Event, Level, Metadata, Subscriber};
 
 use crate::anyone::{KINDS, Net, config};
 
-/// Keeps the lines of the core.
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<(Level, String)>>>);
+thread_local! {
+    /// What the core of this thread's test has said.
+    static LINES: RefCell<Vec<(Level, String)>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Keeps the lines of the core, for each thread its own. It is the process's only subscriber: with one of the thread's own,
+/// other tests could meanwhile find that nobody listens, which `tracing` remembers for all.
+struct Lines;
 
 struct Line(String);
 
@@ -32,8 +37,7 @@ impl Subscriber for Lines {
     fn event(&self, event: &Event<'_>) {
         let mut line = Line(String::new());
         event.record(&mut line);
-        let mut lines = self.0.lock().unwrap();
-        lines.push((*event.metadata().level(), line.0));
+        LINES.with_borrow_mut(|lines| lines.push((*event.metadata().level(), line.0)));
     }
 
     fn new_span(&self, _: &Attributes<'_>) -> Id {
@@ -51,17 +55,15 @@ impl Subscriber for Lines {
 
 #[test]
 fn every_event_has_one_line_of_its_weight() {
+    tracing::subscriber::set_global_default(Lines).expect("the only one");
     for kind in KINDS {
-        let lines = Lines::default();
         let sync = SendOptions::USE_ACK.union(SendOptions::SYNCHRONIZED_ACK);
-        tracing::subscriber::with_default(lines.clone(), || {
-            let mut net = Net::of(&[*kind], 2, sync);
-            net.join_fixed(config(2, sync));
-            net.run(Duration::from_secs(3));
-            net.garbage(0);
-            net.run(Duration::from_secs(1));
-        });
-        let lines = lines.0.lock().unwrap();
+        let mut net = Net::of(&[*kind], 2, sync);
+        net.join_fixed(config(2, sync));
+        net.run(Duration::from_secs(3));
+        net.garbage(0);
+        net.run(Duration::from_secs(1));
+        let lines = LINES.take();
         let count = |level, what: &str| {
             let of = |line: &&(Level, String)| line.0 == level && line.1.contains(what);
             lines.iter().filter(of).count()
