@@ -1,36 +1,9 @@
 //! What messages and deltas allocate in the steady state, both ends together, without an operating system. Sockets are
 //! in `io-mio/tests/allocations.rs`.
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicU64, Ordering};
-
+use folkmoot_benches::allocations::{self, Counted};
 use folkmoot_benches::machines::{BATCH, Channels, Clusters};
 use folkmoot_core::session::EventType;
-
-/// The system's allocator, counted.
-struct Counted;
-
-static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
-
-// SAFETY: every call is passed on unchanged to the system's allocator; counting touches no memory of its own.
-unsafe impl GlobalAlloc for Counted {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promise is passed on; the memory came from `System`.
-        unsafe { System.dealloc(memory, layout) }
-    }
-
-    unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: the caller's promise is passed on; the memory came from `System`.
-        unsafe { System.realloc(memory, layout, size) }
-    }
-}
 
 #[global_allocator]
 static ALLOCATOR: Counted = Counted;
@@ -42,9 +15,9 @@ const RUNS: u64 = 20;
 fn fewest(mut work: impl FnMut()) -> u64 {
     let mut fewest = u64::MAX;
     for _ in 0..RUNS {
-        let before = ALLOCATIONS.load(Ordering::Relaxed);
+        let before = allocations::so_far();
         work();
-        fewest = fewest.min(ALLOCATIONS.load(Ordering::Relaxed) - before);
+        fewest = fewest.min(allocations::so_far() - before);
     }
     fewest
 }
@@ -59,6 +32,7 @@ const OWNED_MAX: f64 = 4.0;
 /// One test, so that no other allocates meanwhile.
 #[test]
 fn neither_messages_nor_deltas_allocate() {
+    allocations::count();
     let mut channels = Channels::new().expect("two members");
     for options in [0, 2, 6, 8] {
         let count = fewest(|| channels.batch(options, &[7; 512]).expect("room"));

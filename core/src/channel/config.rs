@@ -157,6 +157,11 @@ pub struct ReceiverConfig {
     /// How long a frame may take from its first byte to its last, besides what its length needs at 64 KiB/s, and how
     /// long a peer may leave its ACKs unread. Then its connection is closed. Default 30 s. Tomcat waits for ever.
     pub frame_timeout: Duration,
+    /// Whether a member keeps its connection when what it says is well-formed and of no use here: a message for an
+    /// application that is not deployed, a delta for a session that does not come within its moment of waiting. Default
+    /// true, for a Tomcat with other applications sends such messages all day, and what else is under way on that
+    /// connection would be lost with it. With false it costs a member's connection as it costs a stranger's.
+    pub trust_members: bool,
 }
 
 /// Capacities: nothing in a channel grows beyond them.
@@ -377,6 +382,7 @@ impl Default for ReceiverConfig {
     fn default() -> Self {
         Self {
             frame_timeout: Duration::from_secs(30),
+            trust_members: true,
         }
     }
 }

@@ -311,7 +311,7 @@ impl Channel {
             now,
             &Inbound {
                 from: inward.from,
-                is_member,
+                is_trusted: inward.from.is_some_and(|index| self.trusts(index)),
                 sender: inward.sender,
                 options: inward.options,
                 timestamp_ms: inward.timestamp_ms,

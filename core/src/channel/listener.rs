@@ -62,9 +62,9 @@ pub struct Inbound<'a> {
     /// Who sent it. Replies can be sent there even when the member has not been verified yet and is not among
     /// [`Channel::members`](super::Channel::members). `None` if the table has no room or it came from ourselves.
     pub from: Option<MemberIndex>,
-    /// Whether the sender is one of [`Channel::members`](super::Channel::members): somebody who has not joined is
-    /// forgiven less.
-    pub is_member: bool,
+    /// Whether the sender is one of [`Channel::members`](super::Channel::members), and members are trusted
+    /// ([`ReceiverConfig::trust_members`](super::ReceiverConfig::trust_members)): others are forgiven less.
+    pub is_trusted: bool,
     /// The sender as its message describes it (alive time as of its last heartbeat).
     pub sender: &'a Member,
     /// As sent, unknown bits included. Without `BYTE_MESSAGE` the message is a Java object stream.

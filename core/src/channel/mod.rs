@@ -218,6 +218,12 @@ impl Channel {
             .is_some_and(|entry| entry.is_verified())
     }
 
+    /// Whether what somebody says may be of no use here without costing the connection
+    /// ([`ReceiverConfig::trust_members`]).
+    pub(crate) fn trusts(&self, index: MemberIndex) -> bool {
+        self.config.receiver.trust_members && self.is_member(index)
+    }
+
     /// Whether a member is a node of this implementation.
     pub fn is_ours(&self, index: MemberIndex) -> bool {
         self.members.get(index).is_some_and(|entry| entry.ours)

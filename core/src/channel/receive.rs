@@ -73,9 +73,9 @@ impl Channel {
         }
     }
 
-    /// Ends the connections on which somebody sends who is not a member, for messages that turned out to be of no use.
+    /// Ends the connections on which somebody sends who is not to be trusted, for messages that turned out to be of no use.
     pub(crate) fn turn_away(&mut self, stranger: MemberIndex) {
-        if self.is_member(stranger) {
+        if self.trusts(stranger) {
             return;
         }
         let theirs = |kind: &Conn| match kind {
@@ -393,7 +393,7 @@ impl Channel {
             now,
             &Inbound {
                 from: sender.index,
-                is_member,
+                is_trusted: sender.index.is_some_and(|index| self.trusts(index)),
                 sender: &sender.member,
                 options: message.options,
                 timestamp_ms: message.timestamp_ms,

@@ -455,7 +455,7 @@ fn source(message: &Inbound<'_>) -> Source {
         index: message.from,
         writer: crate::session::writer(&message.sender.unique_id),
         ours: is_ours(&message.sender.payload),
-        stranger: !message.is_member,
+        stranger: !message.is_trusted,
     }
 }
 

@@ -12,6 +12,7 @@ mod datagrams;
 mod forge;
 mod frames;
 mod log;
+mod members;
 mod messages;
 mod pair;
 mod slow;

@@ -25,6 +25,7 @@ const SHORT: Duration = Duration::from_millis(700);
 fn slow_loris(name: &str) {
     let short = ReceiverConfig {
         frame_timeout: SHORT,
+        ..ReceiverConfig::default()
     };
     let mut pair = Pair::start(name, |builder| builder.receiver(short));
     let mut streams: Vec<TcpStream> = (0..50).map(|_| pair.connect()).collect();
@@ -60,6 +61,7 @@ fn slow_loris(name: &str) {
 fn unread_acks(name: &str) {
     let short = ReceiverConfig {
         frame_timeout: SHORT,
+        ..ReceiverConfig::default()
     };
     let mut pair = Pair::start(name, |builder| builder.receiver(short));
     let mut stream = pair.connect();
@@ -132,10 +134,10 @@ fn never_reads(name: &str) {
 }
 
 /// Accepts connections and never reads from them; heartbeats as a living member does.
-struct Stalled(Arc<AtomicBool>);
+pub(crate) struct Stalled(Arc<AtomicBool>);
 
 impl Stalled {
-    fn join(address: SocketAddr) -> Self {
+    pub(crate) fn join(address: SocketAddr) -> Self {
         let listener = TcpListener::bind(address).expect("a receiver");
         let running = Arc::new(AtomicBool::new(true));
         std::thread::spawn(move || {
