@@ -12,10 +12,8 @@ use crate::wire::frame::END;
 const CHUNK_BYTES: usize = 64 * 1024;
 /// Capacity of a chunk that begins with a frame of more than half of that.
 const LARGE_CHUNK_BYTES: usize = 256 * 1024;
-/// Chunks kept for reuse by the whole channel,
-const SPARE_MAX: usize = 32;
-/// and large ones.
-const LARGE_SPARE_MAX: usize = 8;
+/// Bytes of empty chunks that the whole channel keeps for reuse. Those of the kind that is not in use make room for the other.
+const SPARE_BYTES: usize = 1024 * 1024;
 
 /// Empty chunks, shared by all queues of a channel so that idle connections hold no memory.
 #[derive(Clone, Debug, Default)]
@@ -39,15 +37,27 @@ impl ChunkPool {
 
     fn give(&mut self, mut chunk: Vec<u8>) {
         chunk.clear();
-        let (spare, max) = match chunk.capacity() {
-            0..CHUNK_BYTES => return,
-            CHUNK_BYTES..LARGE_CHUNK_BYTES => (&mut self.small, SPARE_MAX),
-            LARGE_CHUNK_BYTES => (&mut self.large, LARGE_SPARE_MAX),
+        let (spare, size, other, others_size) = match chunk.capacity() {
+            CHUNK_BYTES => (
+                &mut self.small,
+                CHUNK_BYTES,
+                &mut self.large,
+                LARGE_CHUNK_BYTES,
+            ),
+            LARGE_CHUNK_BYTES => (
+                &mut self.large,
+                LARGE_CHUNK_BYTES,
+                &mut self.small,
+                CHUNK_BYTES,
+            ),
             _ => return,
         };
-        if spare.len() < max {
-            spare.push(chunk);
+        let kept = spare.len().saturating_add(1).saturating_mul(size);
+        if kept > SPARE_BYTES {
+            return;
         }
+        other.truncate((SPARE_BYTES.saturating_sub(kept)) / others_size);
+        spare.push(chunk);
     }
 }
 
@@ -209,6 +219,31 @@ mod tests {
         let mut out = Gather::new();
         queue.gather(limit, &mut out);
         out.runs().concat()
+    }
+
+    #[test]
+    fn spare_chunks_are_bounded_whatever_has_been_sent() {
+        let mut pool = ChunkPool::default();
+        let bytes = |pool: &ChunkPool| {
+            let all = pool.small.iter().chain(&pool.large);
+            all.map(Vec::capacity).sum::<usize>()
+        };
+        for (len, capacity) in [
+            (100, CHUNK_BYTES),
+            (CHUNK_BYTES, LARGE_CHUNK_BYTES),
+            (10, CHUNK_BYTES),
+        ] {
+            let taken: Vec<_> = (0..100).map(|_| pool.take(len)).collect();
+            for chunk in taken {
+                pool.give(chunk);
+                assert!(bytes(&pool) <= SPARE_BYTES);
+            }
+            assert_eq!(bytes(&pool), SPARE_BYTES, "all of one kind");
+            assert_eq!(pool.take(len).capacity(), capacity);
+        }
+        let longer = pool.take(LARGE_CHUNK_BYTES + 1);
+        pool.give(longer);
+        assert!(bytes(&pool) < SPARE_BYTES, "one was taken, none was kept");
     }
 
     #[derive(Clone, Debug)]
