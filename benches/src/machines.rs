@@ -8,9 +8,11 @@ use folkmoot_core::channel::{
     Body, Channel, ChannelConfig, ChannelEngine, ChannelListener, Inbound, Lane, MemberIndex,
     MembershipConfig, SendOptions, StaticConfig, StaticMember, To, UniqueId, Verdict,
 };
-use folkmoot_core::cluster::{Cluster, ClusterConfig, ContextId};
+use folkmoot_core::cluster::{
+    Cluster, ClusterConfig, ClusterError, ContextId, ReplicatedContextConfig,
+};
 use folkmoot_core::java::ValueRef;
-use folkmoot_core::session::{DeltaManagerConfig, EventType, SessionId};
+use folkmoot_core::session::{BackupManagerConfig, DeltaManagerConfig, EventType, SessionId};
 use folkmoot_core::time::Instant;
 
 use crate::Result;
@@ -141,27 +143,55 @@ fn write_value(text: &mut String, number: u64) {
     text.truncate(1024);
 }
 
+const SHOP: &str = "/shop";
+
+/// Two started clusters that share what `register` adds, and have found each other.
+fn clusters(
+    register: impl Fn(&mut Cluster, Instant) -> std::result::Result<ContextId, ClusterError>,
+) -> Result<(Pipe<Cluster>, Instant, [ContextId; 2])> {
+    let engine =
+        |number| channel(number).map(|channel| Cluster::new(channel, ClusterConfig::default()));
+    let mut pipe = Pipe::new([engine(0)?, engine(1)?], addresses());
+    let mut now = Instant::ZERO;
+    let mut add = |side| {
+        pipe.with(side, |cluster| {
+            cluster.start(now);
+            register(cluster, now)
+        })
+    };
+    let contexts = [add(0)?, add(1)?];
+    for _ in 0..100 {
+        now = now + Duration::from_millis(100);
+        pipe.tick(now);
+    }
+    Ok((pipe, now, contexts))
+}
+
 impl Clusters {
-    /// Starts them, with one session.
+    /// Starts them, with one session that both hold.
     ///
     /// # Errors
     /// The context cannot be registered, or there is no room for a session.
     pub fn new() -> Result<Self> {
-        let engine =
-            |number| channel(number).map(|channel| Cluster::new(channel, ClusterConfig::default()));
-        let mut pipe = Pipe::new([engine(0)?, engine(1)?], addresses());
-        let mut now = Instant::ZERO;
-        let mut register = |side| {
-            pipe.with(side, |cluster| {
-                cluster.start(now);
-                cluster.register_manager(now, "/shop", DeltaManagerConfig::default())
-            })
-        };
-        let contexts = [register(0)?, register(1)?];
-        for _ in 0..100 {
-            now = now + Duration::from_millis(100);
-            pipe.tick(now);
-        }
+        Self::with(|cluster, now| {
+            cluster.register_manager(now, SHOP, DeltaManagerConfig::default())
+        })
+    }
+
+    /// The same with backup managers: the session is primary on the first, its backup on the second.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn with_backup_managers() -> Result<Self> {
+        Self::with(|cluster, now| {
+            cluster.register_backup_manager(now, SHOP, BackupManagerConfig::default())
+        })
+    }
+
+    fn with(
+        register: impl Fn(&mut Cluster, Instant) -> std::result::Result<ContextId, ClusterError>,
+    ) -> Result<Self> {
+        let (mut pipe, now, contexts) = clusters(register)?;
         let session = pipe.with(0, |cluster| cluster.create_session(now, contexts[0], None))?;
         pipe.settle(now);
         Ok(Self {
@@ -293,5 +323,66 @@ impl Clusters {
         });
         let arrived = cart.and_then(|value| value.as_string());
         coupon.is_none() && arrived.is_some_and(|arrived| arrived.to_string_lossy() == self.text)
+    }
+}
+
+/// Two clusters that share the attributes of an application, in a map that is whole on every node.
+#[derive(Debug)]
+pub struct Attributes {
+    pipe: Pipe<Cluster>,
+    now: Instant,
+    contexts: [ContextId; 2],
+    number: u64,
+    text: String,
+}
+
+impl Attributes {
+    /// Starts them.
+    ///
+    /// # Errors
+    /// The context cannot be registered.
+    pub fn new() -> Result<Self> {
+        let (pipe, now, contexts) = clusters(|cluster, now| {
+            cluster.register_context(now, SHOP, ReplicatedContextConfig::default())
+        })?;
+        Ok(Self {
+            pipe,
+            now,
+            contexts,
+            number: 0,
+            text: String::new(),
+        })
+    }
+
+    /// Puts 1 KiB under one of `keys` names on the first and moves bytes until the second has it.
+    pub fn put(&mut self, keys: u64) {
+        self.number += 1;
+        write_value(&mut self.text, self.number);
+        let name = self.name(keys);
+        let (now, context, text) = (self.now, self.contexts[0], self.text.as_str());
+        self.pipe.with(0, |cluster| {
+            cluster.set_context_attribute(now, context, &name, text);
+        });
+        self.pipe.settle(now);
+        for side in [0, 1] {
+            self.pipe
+                .with(side, |cluster| while cluster.poll_event().is_some() {});
+        }
+    }
+
+    fn name(&self, keys: u64) -> String {
+        format!("stock {}", self.number % keys)
+    }
+
+    /// Whether the second has what the first put last.
+    pub fn agree(&mut self, keys: u64) -> bool {
+        let (name, context, text) = (self.name(keys), self.contexts[1], &self.text);
+        self.pipe.with(1, |cluster| {
+            let value = cluster
+                .context(context)
+                .and_then(|map| map.attribute(&name));
+            let arrived = value.and_then(|value| value.as_string());
+            arrived.is_some_and(|arrived| arrived.to_string_lossy() == *text)
+        })
     }
 }
