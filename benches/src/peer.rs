@@ -1,8 +1,9 @@
 //! One end of a channel of ours, told what to do on standard input: the counterpart of `java/TribesPeer.java`.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::io::BufRead as _;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::thread::Thread;
@@ -44,10 +45,32 @@ impl ChannelListener for Ticker {
 /// A channel that ticks off what it receives.
 pub type Engine = ChannelEngine<Ticker>;
 
+/// The ids are random: any eight bytes of one are as good as a hash.
+#[derive(Debug, Default)]
+struct Random(u64);
+
+impl Hasher for Random {
+    fn write(&mut self, bytes: &[u8]) {
+        if let Some(first) = bytes.first_chunk() {
+            self.0 = u64::from_ne_bytes(*first);
+        }
+    }
+
+    fn write_usize(&mut self, _: usize) {}
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
 /// Who waits for the outcome of a message.
 #[derive(Debug, Default)]
 struct Waiting {
-    by_id: Mutex<HashMap<UniqueId, Arc<Waiter>>>,
+    by_id: Mutex<HashMap<UniqueId, Arc<Waiter>, BuildHasherDefault<Random>>>,
+    /// How many do.
+    under_way: AtomicUsize,
+    /// A task has been woken since its thread last looked.
+    task_woken: AtomicBool,
     /// Those whose outcome is known, to be woken when the engine is free again.
     settled: Mutex<Vec<Arc<Waiter>>>,
     /// Those that are being woken.
@@ -80,7 +103,8 @@ impl Waiter {
         self.faulty.store(false, Ordering::Relaxed);
     }
 
-    fn settle(&self) {
+    /// Wakes the caller; whether it is a task.
+    fn settle(&self) -> bool {
         self.settled.store(true, Ordering::Release);
         match &self.thread {
             Some(thread) => thread.unpark(),
@@ -90,6 +114,7 @@ impl Waiter {
                 }
             }
         }
+        self.thread.is_none()
     }
 
     fn poll(&self, context: &mut Context<'_>) -> Poll<()> {
@@ -109,6 +134,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Waiting {
     fn insert(&self, id: UniqueId, waiter: &Arc<Waiter>) {
         lock(&self.by_id).insert(id, Arc::clone(waiter));
+        self.under_way.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Drains what the channel has to tell.
@@ -118,6 +144,7 @@ impl Waiting {
                 ChannelEvent::Sent { id, faulty } => {
                     let waiter = lock(&self.by_id).remove(&id);
                     if let Some(waiter) = waiter {
+                        self.under_way.fetch_sub(1, Ordering::Relaxed);
                         waiter.faulty.store(!faulty.is_empty(), Ordering::Relaxed);
                         lock(&self.settled).push(waiter);
                         self.any_settled.store(true, Ordering::Release);
@@ -138,8 +165,12 @@ impl Waiting {
             let mut telling = lock(&self.telling);
             // Woken without the lock that the next turn needs.
             std::mem::swap(&mut *lock(&self.settled), &mut *telling);
+            let mut tasks = false;
             for waiter in telling.drain(..) {
-                waiter.settle();
+                tasks |= waiter.settle();
+            }
+            if tasks {
+                self.task_woken.store(true, Ordering::Release);
             }
         }
     }
@@ -275,7 +306,10 @@ impl Round {
 
     /// One task for each caller, all on this thread.
     fn tasks(self: &Arc<Self>, callers: u32) -> Result<()> {
-        let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+        let parked = Arc::clone(self);
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .on_thread_park(move || parked.drive())
+            .build()?;
         runtime.block_on(async {
             let mut tasks = tokio::task::JoinSet::new();
             for caller in 0..callers {
@@ -285,6 +319,15 @@ impl Round {
             tasks.join_all().await;
         });
         Ok(())
+    }
+
+    /// No task can go on: does the driver's work until one can.
+    fn drive(&self) {
+        let waiting = &self.waiting;
+        self.handle.drive_until(|| {
+            waiting.task_woken.swap(false, Ordering::Acquire)
+                || waiting.under_way.load(Ordering::Relaxed) == 0
+        });
     }
 
     fn acknowledged(&self) -> bool {
@@ -306,7 +349,7 @@ impl Round {
                     latencies.add(nanos(began.elapsed()));
                     arrived
                 }
-                false => self.post(&message, None).is_ok(),
+                false => self.post(&message, None, false).is_ok(),
             };
             if !arrived {
                 self.faulty.fetch_add(1, Ordering::Relaxed);
@@ -323,7 +366,7 @@ impl Round {
             label(&mut message, caller, number);
             let began = std::time::Instant::now();
             waiter.reset();
-            let sent = self.post(&message, Some(&waiter)).is_ok();
+            let sent = self.post(&message, Some(&waiter), true).is_ok();
             if sent {
                 std::future::poll_fn(|context| waiter.poll(context)).await;
             }
@@ -335,11 +378,12 @@ impl Round {
         lock(&self.latencies).merge(&latencies);
     }
 
-    /// Queues a message; waits while a member's queue is full.
+    /// Queues a message; waits while a member's queue is full. A task leaves the writing to the next wait of its thread.
     fn post(
         &self,
         message: &[u8],
         waiter: Option<&Arc<Waiter>>,
+        task: bool,
     ) -> std::result::Result<(), SendError> {
         let attempt = |engine: &mut Engine, now: Instant| {
             let to = To::Members(&self.members);
@@ -353,7 +397,11 @@ impl Round {
             }
             sent.map(|_| ())
         };
-        match self.handle.with(attempt) {
+        let outcome = match task {
+            true => self.handle.with_more(attempt),
+            false => self.handle.with(attempt),
+        };
+        match outcome {
             Err(full @ SendError::QueueFull(_)) => {
                 self.full.fetch_add(1, Ordering::Relaxed);
                 self.handle
@@ -370,7 +418,7 @@ impl Round {
     /// Sends a message and waits for its ACK.
     fn send_and_wait(&self, message: &[u8], waiter: &Arc<Waiter>) -> bool {
         waiter.reset();
-        if self.post(message, Some(waiter)).is_err() {
+        if self.post(message, Some(waiter), false).is_err() {
             return false;
         }
         self.handle

@@ -158,6 +158,9 @@ pub struct Tuning {
     /// one, each reads some of the connections and decodes session deltas before it takes the engine's lock. More than the processors
     /// that are free for it are of no use. Not used with io_uring.
     pub readers: usize,
+    /// With io_uring: a stream that brings so many bytes in one turn is received by the ring from then on, until it has brought little for
+    /// a while; the others are read as with mio. Default 32 KiB; 0 and 1 mean every stream from its first bytes on, and for good.
+    pub ring_from: usize,
     /// How long accepting rests when the process has run out of descriptors. Default 100 ms.
     pub accept_rest: Duration,
     /// The most connections, accepted and opened. Default 65,536; the engine's own limit is usually far below.
@@ -177,6 +180,7 @@ impl Default for Tuning {
             spin: Duration::ZERO,
             lend: Duration::from_micros(200),
             readers: 0,
+            ring_from: 32 * 1024,
             accept_rest: Duration::from_millis(100),
             connections_max: 65_536,
         }

@@ -6,6 +6,7 @@
 //! has happened.
 
 use std::io;
+use std::sync::Arc;
 
 use folkmoot_core::engine::{ConnId, Engine, Input};
 use folkmoot_core::time::Instant;
@@ -18,6 +19,8 @@ use crate::handle::{Handle, Waking};
 use crate::reason::is_exhausted;
 use crate::stream::Phase;
 
+pub use crate::driver::{Turned, lend, turn};
+pub use crate::duty::{Duty, Poller};
 pub use crate::handle::{Locked, Shared};
 pub use crate::spin::Spin;
 pub use crate::state::State;
@@ -63,6 +66,9 @@ pub trait Watch: Send {
     /// The engine wants nothing read from a stream, or wants it again.
     fn paused(&mut self, _conn: ConnId, _paused: bool) {}
 
+    /// So many bytes were read from a stream in one turn because of what the readiness queue had said.
+    fn brought(&mut self, _conn: ConnId, _bytes: usize) {}
+
     /// Whether the driver thread must look at what it was told.
     fn has_work(&self) -> bool {
         false
@@ -71,7 +77,7 @@ pub trait Watch: Send {
 
 /// Puts `engine` behind `bound` and starts `run` as the driver thread; `wake` makes it come back from waiting.
 ///
-/// `turn` and `after` are those of [`Bound::spawn_with`].
+/// `turn` and `after` are those of [`Bound::spawn_with`]. With a `duty` callers may wait in the driver thread's place.
 ///
 /// # Errors
 /// The operating system watches no sockets or starts no thread.
@@ -82,6 +88,7 @@ pub fn launch<E: Engine + Send + 'static>(
     after: impl Fn() + Send + Sync + 'static,
     watch: impl Watch + 'static,
     wake: impl Fn() -> io::Result<()> + Send + Sync + 'static,
+    duty: Option<Arc<Duty>>,
     run: impl FnOnce(&Shared<E>) + Send + 'static,
 ) -> Result<Handle<E>, BindError> {
     Handle::launch(
@@ -92,7 +99,8 @@ pub fn launch<E: Engine + Send + 'static>(
         Box::new(watch),
         Waking {
             wake: Box::new(wake),
-            duty: None,
+            duty,
+            readers: false,
         },
         run,
     )
@@ -136,10 +144,23 @@ impl<E: Engine> State<E> {
         stream.is_some_and(|stream| stream.phase == Phase::Open)
     }
 
-    /// Whether a stream is on its way to the peer.
-    pub fn is_connecting(&mut self, conn: ConnId) -> bool {
-        let stream = self.sockets.streams.get_mut(conn);
-        stream.is_some_and(|stream| stream.phase == Phase::Connecting)
+    /// The driver learns of an established stream's bytes in another way from now on, or again from the readiness queue: forgets
+    /// what readiness has said of it. The socket, and whether a write has found no room.
+    pub fn change_watch(&mut self, conn: ConnId) -> Option<(&mut TcpStream, bool)> {
+        let stream = self.sockets.streams.get_mut(conn)?;
+        if stream.phase != Phase::Open || stream.elsewhere.is_some() {
+            return None;
+        }
+        stream.held = false;
+        if std::mem::take(&mut stream.in_ready) {
+            self.sockets.ready.retain(|other| *other != conn);
+        }
+        Some((&mut stream.socket, stream.blocked))
+    }
+
+    /// The driver thread is about to wake callers, and is back at once to write what they leave.
+    pub fn returns(&mut self) {
+        self.returns = true;
     }
 
     /// A stream has failed.

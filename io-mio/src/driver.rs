@@ -13,16 +13,18 @@ use crate::spin::Spin;
 
 /// Events worked off before their writes are joined and other threads get a chance at the engine.
 const BATCH: usize = 16;
+/// How long the driver thread keeps out of the way of a thread that streams, before it looks again.
+const NAP: Duration = Duration::from_micros(50);
 
 /// How a turn has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Turned {
+pub enum Turned {
     /// There will be another.
     Again,
     /// Everything is closed.
     Ended,
-    /// The driver thread is to close everything.
-    Stopping,
+    /// The driver thread is wanted: to close everything, or for what only it can do.
+    Wanted,
 }
 
 /// Waits, reads, hands over, writes, until told to stop. The lock is never held while waiting.
@@ -35,22 +37,41 @@ pub(crate) fn run<E: Engine>(shared: &Shared<E>, duty: &Duty) {
             }
         }
         drop(poller);
-        // What callers have left since the last turn: who has taken the queue may not need a turn of its own.
-        shared.lock().continue_work(shared.now());
-        shared.released();
-        // It was lent while its caller slept: who else would look?
-        shared.waiters.wake();
+        lend(shared);
     }
 }
 
-/// One turn, of the driver thread or of a caller in its place.
-pub(crate) fn turn<E: Engine>(shared: &Shared<E>, poller: &mut Poller, driver: bool) -> Turned {
+/// The driver thread has let go of the queue: does what callers have left since its last turn, as who has taken the queue may not need
+/// a turn of its own, and wakes those who sleep, since nobody else would look.
+pub fn lend<E: Engine>(shared: &Shared<E>) {
+    shared.lock().continue_work(shared.now());
+    shared.released();
+    shared.waiters.wake();
+}
+
+/// One turn, of the driver thread or of a caller in its place: what was left, a wait, and what it has brought.
+pub fn turn<E: Engine>(shared: &Shared<E>, poller: &mut Poller, driver: bool) -> Turned {
     let Poller { poll, events, spin } = poller;
     let mut state = shared.lock();
-    let now = shared.now();
+    let mut now = shared.now();
+    if driver && state.is_streaming(now) && !state.stopping {
+        drop(state);
+        std::thread::sleep(NAP);
+        state = shared.lock();
+        now = shared.now();
+        if state.is_streaming(now) {
+            // What has come meanwhile is read all the same.
+            drop(state);
+            return match poll_once(poll, events, Some(Duration::ZERO)) {
+                Err(error) => failed(shared, &error, driver),
+                Ok(()) if events.is_empty() => Turned::Again,
+                Ok(()) => hand_over(shared, events, driver),
+            };
+        }
+    }
     if !driver {
-        if state.stopping {
-            return Turned::Stopping;
+        if state.stopping || state.sockets.watch.has_work() {
+            return Turned::Wanted;
         }
         state.answered();
     }
@@ -64,18 +85,27 @@ pub(crate) fn turn<E: Engine>(shared: &Shared<E>, poller: &mut Poller, driver: b
     shared.notify(&state);
     drop(state);
     shared.released();
-    if let Err(error) = wait_for_events(poll, events, spin, now, wait) {
-        // Nothing this process does can cause it short of closing a descriptor that is not its own.
-        tracing::error!(%error, "waiting for readiness failed: the driver stops");
-        let mut state = shared.lock();
-        state.stopping = true;
-        if !driver {
-            return Turned::Stopping;
-        }
-        state.finish(shared.now());
-        shared.notify(&state);
-        return Turned::Ended;
+    match wait_for_events(poll, events, spin, now, wait) {
+        Err(error) => failed(shared, &error, driver),
+        Ok(()) => hand_over(shared, events, driver),
     }
+}
+
+/// Nothing this process does can cause it short of closing a descriptor that is not its own.
+fn failed<E: Engine>(shared: &Shared<E>, error: &io::Error, driver: bool) -> Turned {
+    tracing::error!(%error, "waiting for readiness failed: the driver stops");
+    let mut state = shared.lock();
+    state.stopping = true;
+    if !driver {
+        return Turned::Wanted;
+    }
+    state.finish(shared.now());
+    shared.notify(&state);
+    Turned::Ended
+}
+
+/// Works off what has become ready.
+fn hand_over<E: Engine>(shared: &Shared<E>, events: &Events, driver: bool) -> Turned {
     let mut rest = events.iter().peekable();
     loop {
         let mut state = shared.lock();

@@ -5,6 +5,9 @@
 //! several times in a row, it waits for readiness itself, in [`Handle::wait_until`](crate::Handle::wait_until), and does
 //! the driver's work until its answer is in. The driver thread stands by and looks every
 //! [`Tuning::lend`](crate::Tuning::lend) whether callers still come; if not, or if a second one comes, it is back.
+//!
+//! A thread that runs many callers as tasks says so itself ([`Handle::drive_until`](crate::Handle::drive_until)) and has the queue from
+//! its first wait on.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
@@ -20,31 +23,39 @@ use crate::spin::Spin;
 const EVENTS: usize = 256;
 /// So many waits of a caller that was alone, close enough to each other, and it may drive.
 const ALONE_MIN: u32 = 8;
+/// For so long at least the driver thread stands by after a wait of a thread that has said it will be back.
+const CLAIM: Duration = Duration::from_millis(10);
 
 /// What it takes to wait.
-pub(crate) struct Poller {
-    pub(crate) poll: Poll,
-    pub(crate) events: Events,
-    pub(crate) spin: Spin,
+#[derive(Debug)]
+pub struct Poller {
+    /// The readiness queue.
+    pub poll: Poll,
+    /// What it has said last.
+    pub events: Events,
+    /// Whether to look again before sleeping.
+    pub spin: Spin,
 }
 
 /// The readiness queue, and whose turn it is.
-pub(crate) struct Duty {
+#[derive(Debug)]
+pub struct Duty {
     poller: Mutex<Poller>,
     lend: Duration,
     /// Callers in `wait_until`.
     waiting: AtomicU32,
     /// Waits of a caller that was alone, one soon after the other.
     alone: AtomicU32,
-    /// When a caller last waited alone, in nanoseconds; 0 if the driver thread is wanted.
-    lent_at: AtomicU64,
+    /// Until when the waiting is left to callers, in nanoseconds; 0 if the driver thread is wanted.
+    lent_until: AtomicU64,
     driver: OnceLock<Thread>,
     /// The driver thread sleeps until it is called.
     resting: AtomicBool,
 }
 
 impl Duty {
-    pub(crate) fn new(poll: Poll, spin: Duration, lend: Duration) -> Self {
+    /// Nobody waits on the queue yet. `spin` and `lend` are those of [`Tuning`](crate::Tuning).
+    pub fn new(poll: Poll, spin: Duration, lend: Duration) -> Self {
         Self {
             poller: Mutex::new(Poller {
                 poll,
@@ -54,7 +65,7 @@ impl Duty {
             lend,
             waiting: AtomicU32::new(0),
             alone: AtomicU32::new(0),
-            lent_at: AtomicU64::new(0),
+            lent_until: AtomicU64::new(0),
             driver: OnceLock::new(),
             resting: AtomicBool::new(false),
         }
@@ -69,42 +80,46 @@ impl Duty {
         }
     }
 
-    /// A caller begins to wait; whether it should drive, if it can.
-    pub(crate) fn arrive(&self, now: Instant) -> bool {
+    /// A caller begins to wait; whether it should drive, if it can. One that `claims` to come again and again need not have shown it.
+    pub(crate) fn arrive(&self, now: Instant, claims: bool) -> bool {
         let others = self.waiting.fetch_add(1, Ordering::AcqRel);
         if self.lend.is_zero() {
             return false;
         }
         if others > 0 {
             self.alone.store(0, Ordering::Relaxed);
-            if self.lent_at.swap(0, Ordering::AcqRel) != 0 {
+            if self.lent_until.swap(0, Ordering::AcqRel) != 0 {
                 self.call_driver();
             }
             return false;
         }
-        let last = self.lent_at.load(Ordering::Acquire);
-        if last != 0 && self.is_recent(last, now) {
-            self.lent_at.store(now.as_nanos(), Ordering::Release);
-            return true;
+        let may = claims || self.is_lent(now) || self.alone.load(Ordering::Relaxed) >= ALONE_MIN;
+        if may {
+            self.lend_from(now, claims);
         }
-        if self.alone.load(Ordering::Relaxed) < ALONE_MIN {
-            return false;
-        }
-        self.lent_at.store(now.as_nanos(), Ordering::Release);
-        true
+        may
+    }
+
+    fn lend_from(&self, now: Instant, claims: bool) {
+        let long = match claims {
+            true => self.lend.max(CLAIM),
+            false => self.lend,
+        };
+        self.lent_until
+            .store((now + long).as_nanos(), Ordering::Release);
     }
 
     /// A caller has waited since `since`.
-    pub(crate) fn leave(&self, since: Instant, now: Instant, drove: bool) {
+    pub(crate) fn leave(&self, since: Instant, now: Instant, drove: bool, claims: bool) {
         let others = self.waiting.fetch_sub(1, Ordering::AcqRel) > 1;
         if self.lend.is_zero() {
             return;
         }
         if drove {
-            if self.lent_at.load(Ordering::Acquire) == 0 || others {
+            if self.lent_until.load(Ordering::Acquire) == 0 || others {
                 self.call_driver();
             } else {
-                self.lent_at.store(now.as_nanos(), Ordering::Release);
+                self.lend_from(now, claims);
                 if self.resting.load(Ordering::SeqCst) {
                     self.call_driver();
                 }
@@ -119,23 +134,18 @@ impl Duty {
     /// A caller has unwound.
     pub(crate) fn abandon(&self) {
         self.waiting.fetch_sub(1, Ordering::AcqRel);
-        self.lent_at.store(0, Ordering::Release);
+        self.lent_until.store(0, Ordering::Release);
         self.call_driver();
     }
 
-    fn is_recent(&self, at: u64, now: Instant) -> bool {
-        now.since(Instant::from_nanos(at)) < self.lend
-    }
-
     /// Whether the driver thread leaves the waiting to callers at the moment.
-    pub(crate) fn is_lent(&self, now: Instant) -> bool {
-        let at = self.lent_at.load(Ordering::Acquire);
-        at != 0 && self.is_recent(at, now)
+    pub fn is_lent(&self, now: Instant) -> bool {
+        self.lent_until.load(Ordering::Acquire) > now.as_nanos()
     }
 
     /// The driver thread has work that nobody else will see to.
     pub(crate) fn recall(&self) {
-        if self.lent_at.swap(0, Ordering::AcqRel) != 0 {
+        if self.lent_until.swap(0, Ordering::AcqRel) != 0 {
             self.alone.store(0, Ordering::Relaxed);
             self.call_driver();
         }
@@ -149,15 +159,17 @@ impl Duty {
     }
 
     /// For the driver thread: the queue, once callers have left it.
-    pub(crate) fn take(&self, now: impl Fn() -> Instant) -> MutexGuard<'_, Poller> {
+    pub fn take(&self, now: impl Fn() -> Instant) -> MutexGuard<'_, Poller> {
         self.driver.get_or_init(std::thread::current);
         loop {
-            if self.is_lent(now()) {
-                std::thread::park_timeout(self.lend);
+            let now = now();
+            let until = Instant::from_nanos(self.lent_until.load(Ordering::Acquire));
+            if until > now {
+                std::thread::park_timeout(until.since(now));
                 continue;
             }
             if let Some(poller) = self.try_take() {
-                self.lent_at.store(0, Ordering::Release);
+                self.lent_until.store(0, Ordering::Release);
                 self.alone.store(0, Ordering::Relaxed);
                 return poller;
             }

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::fmt;
 use std::io;
 use std::ops::{Deref, DerefMut};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant as StdInstant};
@@ -34,6 +34,8 @@ pub struct Shared<E> {
     after: Box<dyn Fn() + Send + Sync>,
     /// Threads on their way to a command.
     callers: AtomicU32,
+    /// A command has left bytes to the next wait of its thread.
+    left: AtomicBool,
     /// Who waits for readiness, if callers can.
     duty: Option<Arc<Duty>>,
     pub(crate) waiters: Waiters,
@@ -135,16 +137,40 @@ impl<E> Shared<E> {
         (self.after)();
     }
 
-    /// Does what a command wants done; whether the driver thread has to be woken for the rest.
-    fn end_command(&self, state: &mut State<E>, now: Instant) -> bool
+    /// Does what a command wants done; whether the driver thread has to be woken for the rest. With `more` its thread gives
+    /// more commands, or waits.
+    fn end_command(&self, state: &mut State<E>, now: Instant, more: bool) -> bool
     where
         E: Engine,
     {
         state.settle(now);
+        if more && state.leave_more() {
+            self.left.store(true, Ordering::Relaxed);
+            return state.must_wake(false);
+        }
         let thread = INSIDE.with(|inside| std::ptr::from_ref(inside).addr());
         let followed = self.callers.load(Ordering::Relaxed) > 0;
         let bytes = state.end_command(now, thread, followed);
         state.must_wake(bytes)
+    }
+
+    /// Writes what commands have left to this wait.
+    fn write_left(&self)
+    where
+        E: Engine,
+    {
+        if !self.left.swap(false, Ordering::Relaxed) {
+            return;
+        }
+        let mut state = self.lock();
+        state.flush(self.now());
+        let wake = state.left_over();
+        self.notify(&state);
+        drop(state);
+        if wake {
+            self.wake();
+        }
+        self.released();
     }
 
     pub(crate) fn wake(&self) {
@@ -255,6 +281,7 @@ impl Bound {
             Waking {
                 wake: Box::new(move || waker.wake()),
                 duty: Some(lent),
+                readers: true,
             },
             move |shared| driver::run(shared, &duty),
         )
@@ -265,6 +292,8 @@ impl Bound {
 pub(crate) struct Waking {
     pub(crate) wake: Box<dyn Fn() -> io::Result<()> + Send + Sync>,
     pub(crate) duty: Option<Arc<Duty>>,
+    /// Whether threads may read.
+    pub(crate) readers: bool,
 }
 
 impl<E: Engine + Send + 'static> Handle<E> {
@@ -281,9 +310,9 @@ impl<E: Engine + Send + 'static> Handle<E> {
         let os = |step: &'static str| move |source: io::Error| BindError::Os { step, source };
         let clock = bound.clock;
         let addr = bound.receiver_addr;
-        let readers = match waking.duty {
-            Some(_) => bound.config.tuning.readers,
-            None => 0,
+        let readers = match waking.readers {
+            true => bound.config.tuning.readers,
+            false => 0,
         };
         let mut sockets = Sockets::new(bound, watch).map_err(os("watch the sockets"))?;
         let buffer = sockets.tuning.read_buffer.max(1);
@@ -297,6 +326,7 @@ impl<E: Engine + Send + 'static> Handle<E> {
             clock,
             after,
             callers: AtomicU32::new(0),
+            left: AtomicBool::new(false),
             duty: waking.duty,
             waiters: Waiters::default(),
         });
@@ -383,13 +413,29 @@ impl<E: Engine> Handle<E> {
     ///
     /// If called by a command or a turn of the same engine, which already has it.
     pub fn with<R>(&self, command: impl FnOnce(&mut E, Instant) -> R) -> R {
+        self.command(command, false)
+    }
+
+    /// As [`with`](Self::with), for a thread that has more to do and then waits by [`drive_until`](Self::drive_until) or
+    /// [`wait_until`](Self::wait_until): what the command wants written is left to gather until then, or until
+    /// [`Tuning::coalesce_commands`](crate::Tuning::coalesce_commands) have left theirs. A thread that does not wait must not use it: its bytes
+    /// would stay until the driver has something else to do.
+    ///
+    /// # Panics
+    ///
+    /// As [`with`](Self::with).
+    pub fn with_more<R>(&self, command: impl FnOnce(&mut E, Instant) -> R) -> R {
+        self.command(command, true)
+    }
+
+    fn command<R>(&self, command: impl FnOnce(&mut E, Instant) -> R, more: bool) -> R {
         let shared = &*self.owner.shared;
         let mut state = shared.lock_for_command();
         let now = shared.now();
         let unfinished = Unfinished(shared);
         let result = command(&mut state.engine, now);
         std::mem::forget(unfinished);
-        let wake = shared.end_command(&mut state, now);
+        let wake = shared.end_command(&mut state, now, more);
         shared.notify(&state);
         drop(state);
         if wake {
@@ -410,19 +456,47 @@ impl<E: Engine> Handle<E> {
     ///
     /// As [`with`](Self::with), and if the turn panics on this thread.
     pub fn wait_until(&self, done: impl Fn() -> bool) -> bool {
+        self.wait(done, false)
+    }
+
+    /// As [`wait_until`](Self::wait_until), for a thread that comes back again and again: one that runs tasks, of which many wait for outcomes,
+    /// and waits when none can go on. From its first wait on it does the driver's work while it waits, so that all messages of its tasks
+    /// leave in one write ([`with_more`](Self::with_more)), all answers come in one read, and no thread is woken for either. The driver
+    /// thread is back when this was not called for ten milliseconds.
+    ///
+    /// With tokio's current-thread runtime it belongs into `on_thread_park`:
+    ///
+    /// ```ignore
+    /// Builder::new_current_thread().on_thread_park(move || {
+    ///     // Until a task was woken, or none waits for an outcome.
+    ///     handle.drive_until(|| woken.swap(false, Ordering::Acquire) || waiting.load(Ordering::Acquire) == 0);
+    /// })
+    /// ```
+    ///
+    /// With [`Tuning::lend`](crate::Tuning::lend) zero it only waits.
+    ///
+    /// # Panics
+    ///
+    /// As [`wait_until`](Self::wait_until).
+    pub fn drive_until(&self, done: impl Fn() -> bool) -> bool {
+        self.wait(done, true)
+    }
+
+    fn wait(&self, done: impl Fn() -> bool, claims: bool) -> bool {
         let shared = &*self.owner.shared;
         shared.assert_outside();
         if done() {
             return true;
         }
         let Some(duty) = &shared.duty else {
+            shared.write_left();
             while !done() && !shared.waiters.is_over() {
                 shared.waiters.park(&done);
             }
             return done();
         };
         let since = shared.now();
-        let (mut may, mut drove) = (duty.arrive(since), false);
+        let (mut may, mut drove) = (duty.arrive(since, claims), false);
         let _panics = Abandoned(duty);
         let mut taken = None;
         while !done() && !shared.waiters.is_over() {
@@ -430,6 +504,7 @@ impl<E: Engine> Handle<E> {
                 taken = duty.try_take();
             }
             let Some(poller) = &mut taken else {
+                shared.write_left();
                 shared.waiters.park(|| {
                     // Once it is known that we sleep: the driver may have left the queue before.
                     if may {
@@ -444,14 +519,15 @@ impl<E: Engine> Handle<E> {
             let turned = driver::turn(shared, poller, false);
             std::mem::forget(broken);
             if turned != Turned::Again {
-                // The driver is to stop, and needs the queue to come back to.
+                // The driver needs the queue to come back to.
                 taken = None;
                 may = false;
+                duty.recall();
                 duty.call_driver();
             }
         }
         drop(taken);
-        duty.leave(since, shared.now(), drove);
+        duty.leave(since, shared.now(), drove, claims);
         done()
     }
 
@@ -485,7 +561,7 @@ impl<E: Engine> Handle<E> {
             let unfinished = Unfinished(shared);
             let answer = command(&mut state.engine, now);
             std::mem::forget(unfinished);
-            if shared.end_command(&mut state, now) {
+            if shared.end_command(&mut state, now, false) {
                 shared.wake();
             }
             let left = until.saturating_duration_since(StdInstant::now());

@@ -44,6 +44,8 @@ pub struct State<E> {
     gathered: u32,
     /// Which thread ran the last command, and when.
     last_command: Option<(usize, Instant)>,
+    /// How many commands have followed each other closely.
+    burst: u32,
     pub(crate) waiting: Waiting,
     /// The driver thread is waking callers, and writes what they leave when it is done with that.
     pub(crate) returns: bool,
@@ -75,6 +77,7 @@ impl<E: Engine> State<E> {
             flushing: Vec::new(),
             gathered: 0,
             last_command: None,
+            burst: 0,
             waiting: Waiting::Awake,
             returns: false,
             watchers: 0,
@@ -112,6 +115,10 @@ impl<E: Engine> State<E> {
             .last_command
             .replace((thread, now))
             .is_some_and(|(last, at)| last == thread && now.since(at) < within);
+        self.burst = match burst {
+            true => self.burst.saturating_add(1),
+            false => 0,
+        };
         if self.sockets.dirty.is_empty() {
             self.gathered = 0;
             return false;
@@ -124,6 +131,37 @@ impl<E: Engine> State<E> {
         }
         self.flush(now);
         !self.sockets.dirty.is_empty()
+    }
+
+    /// After a command whose thread will give more, or wait: whether its bytes may gather until then.
+    pub(crate) fn leave_more(&mut self) -> bool {
+        if self.gathered.saturating_add(1) >= self.sockets.tuning.coalesce_commands {
+            return false;
+        }
+        self.sockets.stats.commands += 1;
+        self.last_command = None;
+        if !self.sockets.dirty.is_empty() {
+            self.gathered += 1;
+            self.sockets.stats.deferred += 1;
+        }
+        true
+    }
+
+    /// After a write on a thread that is not the driver's: whether the driver thread has to be woken for the rest.
+    pub(crate) fn left_over(&mut self) -> bool {
+        let bytes = !self.sockets.dirty.is_empty();
+        self.must_wake(bytes)
+    }
+
+    /// Whether one thread sends without a pause and writes itself, dozens of messages at a time: then whatever the driver thread
+    /// wrote in between would only take the lock from it.
+    pub(crate) fn is_streaming(&self, now: Instant) -> bool {
+        let tuning = &self.sockets.tuning;
+        self.burst > tuning.coalesce_commands.saturating_mul(2)
+            && !self.sockets.dirty.is_empty()
+            && self
+                .last_command
+                .is_some_and(|(_, at)| now.since(at) < tuning.coalesce_within)
     }
 
     /// Whether the driver thread has to be woken for what a command has left: `bytes`, or an earlier deadline. Says so
@@ -423,6 +461,13 @@ impl<E: Engine> State<E> {
 
     /// Reads a stream until it has no more or its share of the turn is used up.
     fn read(&mut self, now: Instant, conn: ConnId) {
+        let before = self.sockets.stats.bytes_read;
+        self.read_some(now, conn);
+        let brought = self.sockets.stats.bytes_read.wrapping_sub(before);
+        self.sockets.watch.brought(conn, brought as usize);
+    }
+
+    fn read_some(&mut self, now: Instant, conn: ConnId) {
         for _ in 0..self.sockets.tuning.reads_per_turn.max(1) {
             let Some(stream) = self.sockets.streams.get_mut(conn) else {
                 return;
@@ -492,8 +537,7 @@ impl<E: Engine> State<E> {
     /// A thread has handed over what it has read: writes the answers. Whether the driver thread has to be woken for the rest.
     pub(crate) fn end_read(&mut self, now: Instant) -> bool {
         self.flush(now);
-        let left = !self.sockets.dirty.is_empty();
-        self.must_wake(left)
+        self.left_over()
     }
 
     /// The peer sends no more. What is owed to it, an ACK of its last message, is written first: it may have

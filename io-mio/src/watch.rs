@@ -25,6 +25,16 @@ impl Readiness {
     pub fn new(registry: Registry) -> Self {
         Self(registry)
     }
+
+    /// The token that says nothing but that somebody wants the driver thread to look.
+    pub const WAKER: Token = WAKER;
+
+    /// A stream is not to be watched any more, or not by this queue.
+    pub fn closed(&self, socket: &mut TcpStream) {
+        if let Err(error) = self.0.deregister(socket) {
+            tracing::debug!(%error, "cannot deregister a stream");
+        }
+    }
 }
 
 impl Watch for Readiness {
@@ -54,8 +64,6 @@ impl Watch for Readiness {
     }
 
     fn released(&mut self, _: ConnId, mut socket: TcpStream) {
-        if let Err(error) = self.0.deregister(&mut socket) {
-            tracing::debug!(%error, "cannot deregister a stream");
-        }
+        self.closed(&mut socket);
     }
 }

@@ -1,18 +1,16 @@
 //! Callers that wait for answers: woken by the driver, or driving themselves.
 
-#[path = "conformance/common/mod.rs"]
-mod common;
-mod driver;
-
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::Thread;
 use std::time::Duration;
 
-use common::{PATIENCE, Role, Toy, config, connect, run, stop};
 use folkmoot_core::engine::ConnId;
 use folkmoot_mio::{Handle, bind};
+
+use crate::common::{PATIENCE, Role, Toy, config, connect, run, stop};
+use crate::driver::spawn_with;
 
 const FOREVER: Duration = Duration::from_secs(3600);
 
@@ -37,10 +35,8 @@ impl Client {
             told.store(len, Ordering::Release);
         };
         let after = move || woken.lock().unwrap().iter().for_each(Thread::unpark);
-        let handle = bind(config)
-            .unwrap()
-            .spawn_with(Toy::new(Role::Count), turn, after)
-            .unwrap();
+        let bound = bind(config).unwrap();
+        let handle = spawn_with(bound, Toy::new(Role::Count), turn, after).unwrap();
         Self {
             handle,
             came,
@@ -82,6 +78,41 @@ fn a_caller_alone_drives_if_it_may_and_loses_nothing() {
         let lent = client.handle.driver_stats().lent;
         assert_eq!(lent > CALLS as u64 / 2, drives, "{lend:?}: {lent}");
         // The driver thread comes back for the end, however long it would have stood by.
+        stop(&client.handle);
+        stop(&server);
+    }
+}
+
+#[test]
+fn a_thread_with_many_callers_writes_once_for_all_and_drives_from_its_first_wait() {
+    const ROUNDS: usize = 500;
+    const CALLERS: usize = 32;
+    for (lend, drives) in [(Duration::ZERO, false), (Duration::from_micros(200), true)] {
+        let (server, addr) = echo();
+        let client = Client::new(lend);
+        client.enlist();
+        let conn = connect(&client.handle, addr);
+        let before = client.handle.driver_stats();
+        for round in 1..=ROUNDS {
+            for _ in 0..CALLERS {
+                client
+                    .handle
+                    .with_more(|toy, _| toy.send(conn, b"12345678"));
+            }
+            let total = round * CALLERS * 8;
+            let came = || client.came.load(Ordering::Acquire) >= total;
+            assert!(client.handle.drive_until(came));
+        }
+        let stats = client.handle.driver_stats();
+        let writes = stats.writes - before.writes;
+        assert!(writes < 2 * ROUNDS as u64, "{lend:?}: {writes} writes");
+        assert_eq!(stats.lent > 0, drives, "{lend:?}: {}", stats.lent);
+        // What is left by a thread that does not come back is written with what comes next.
+        client
+            .handle
+            .with_more(|toy, _| toy.send(conn, b"12345678"));
+        client.handle.with(|toy, _| toy.send(conn, b"12345678"));
+        assert!(client.wait((ROUNDS * CALLERS + 2) * 8));
         stop(&client.handle);
         stop(&server);
     }
@@ -174,19 +205,14 @@ fn a_turn_that_panics_on_a_callers_thread_ends_the_driver() {
     let told = Arc::clone(&came);
     let caller = std::thread::current();
     let (me, woken) = (caller.id(), caller);
-    let handle = bind(config)
-        .unwrap()
-        .spawn_with(
-            Toy::new(Role::Count),
-            move |toy: &mut Toy, _| {
-                let len = toy.conns.values().map(|conn| conn.received_len).sum();
-                let news = told.swap(len, Ordering::AcqRel) != len;
-                let mine = std::thread::current().id() == me;
-                assert!(!(news && mine && len > 800), "the application's mistake");
-            },
-            move || woken.unpark(),
-        )
-        .unwrap();
+    let turn = move |toy: &mut Toy, _| {
+        let len = toy.conns.values().map(|conn| conn.received_len).sum();
+        let news = told.swap(len, Ordering::AcqRel) != len;
+        let mine = std::thread::current().id() == me;
+        assert!(!(news && mine && len > 800), "the application's mistake");
+    };
+    let after = move || woken.unpark();
+    let handle = spawn_with(bind(config).unwrap(), Toy::new(Role::Count), turn, after).unwrap();
     let conn = connect(&handle, addr);
     let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         for call in 1..=1000 {
