@@ -1,42 +1,54 @@
 //! The driver thread.
 
 use std::io;
-use std::os::fd::AsRawFd as _;
+use std::os::fd::{AsRawFd as _, RawFd};
+use std::sync::Arc;
 use std::time::Duration;
 
 use folkmoot_core::engine::{ConnId, Engine};
 use folkmoot_core::time::Instant;
-use folkmoot_mio::drive::{self, Readiness, Shared, Spin, State};
+use folkmoot_mio::drive::{self, Duty, Poller, Readiness, Shared, Spin, State, Turned, Watch as _};
 use folkmoot_mio::{BindError, Bound, Handle};
-use mio::{Events, Poll};
+use mio::{Poll, Waker};
 
 use crate::choice::Support;
 use crate::requests::{Request, Requests, Sockets};
 use crate::ring::{Event, Ring, Target};
 use crate::streams::{Stream, Streams};
 use crate::tag::{self, Kind};
-use crate::wake::Waker;
 
 /// Completions worked off before other threads get a chance at the engine.
 const BATCH: usize = 16;
-/// As many sockets live as long as the driver.
-const READY: usize = 3;
+/// A stream that has brought less than this,
+const LITTLE: i32 = 8 * 1024;
+/// so many times in a row, goes back to the readiness queue.
+const LITTLE_MAX: u32 = 64;
 
 /// What the driver is made of, before it runs.
 pub(crate) struct Parts {
     ring: Ring,
     waker: Waker,
-    lasting: Poll,
+    queue: Readiness,
+    queue_fd: RawFd,
+    /// The same, for the sockets.
+    watch: Readiness,
+    duty: Arc<Duty>,
 }
 
 impl Parts {
     /// Everything that may fail for want of support or memory; then mio takes over.
     pub(crate) fn new(support: Support, bound: &Bound) -> Result<Self, String> {
         let said = |error: io::Error| format!("io_uring cannot be set up: {error}");
+        let tuning = &bound.config().tuning;
+        let poll = Poll::new().map_err(said)?;
+        let queue = || poll.registry().try_clone().map(Readiness::new);
         Ok(Self {
-            ring: Ring::new(support, &bound.config().tuning).map_err(said)?,
-            waker: Waker::new().map_err(said)?,
-            lasting: Poll::new().map_err(said)?,
+            ring: Ring::new(support, tuning).map_err(said)?,
+            waker: Waker::new(poll.registry(), Readiness::WAKER).map_err(said)?,
+            queue: queue().map_err(said)?,
+            queue_fd: poll.as_raw_fd(),
+            watch: queue().map_err(said)?,
+            duty: Arc::new(Duty::new(poll, tuning.spin, tuning.lend)),
         })
     }
 
@@ -49,52 +61,52 @@ impl Parts {
         after: impl Fn() + Send + Sync + 'static,
     ) -> Result<Handle<E>, BindError> {
         let requests = Requests::default();
-        let Self {
-            ring,
-            waker,
-            lasting,
-        } = self;
-        let registry = lasting.registry().try_clone();
+        let tuning = &bound.config().tuning;
         let sockets = Sockets {
             requests: requests.clone(),
-            lasting: Readiness::new(registry.map_err(|source| BindError::Os {
-                step: "share the readiness queue",
-                source,
-            })?),
+            queue: self.watch,
+            ring_from: tuning.ring_from,
         };
-        let waking = waker.clone();
         let driver = Driver {
-            ring,
-            waker,
+            ring: self.ring,
+            spin: Spin::new(tuning.spin),
+            for_good: tuning.ring_from <= 1,
             requests,
-            lasting,
-            ready: Events::with_capacity(READY),
+            queue: self.queue,
+            queue_fd: self.queue_fd,
+            watched: false,
             streams: Streams::default(),
             taken: Vec::new(),
             releasing: Vec::new(),
         };
+        let (waker, duty) = (self.waker, Arc::clone(&self.duty));
         drive::launch(
             bound,
             engine,
             turn,
             after,
             sockets,
-            move || waking.wake(),
-            move |shared| driver.run(shared),
+            move || waker.wake(),
+            Some(self.duty),
+            move |shared| driver.run(shared, &duty),
         )
     }
 }
 
+/// Waits in the readiness queue as long as the ring has no stream, and leaves that to callers as mio's driver does; else in the ring,
+/// which watches the queue. The ring must not watch the sockets that listen: its requests hold what they are for until the kernel has worked
+/// off a killed process' ring, some milliseconds after its end, and the port would be taken for a node that is started again at once.
 struct Driver {
     ring: Ring,
-    waker: Waker,
+    /// Before waiting in the ring.
+    spin: Spin,
+    /// Streams stay in the ring once they are there.
+    for_good: bool,
     requests: Requests,
-    /// The sockets that live as long as the driver: the listener and the datagrams'. The ring watches this queue and not
-    /// them: its requests hold what they are for until the kernel has worked off a killed process' ring, some
-    /// milliseconds after its end, and the port would be taken for a node that is started again at once.
-    lasting: Poll,
-    /// What is ready of them: kept for its memory.
-    ready: Events,
+    queue: Readiness,
+    queue_fd: RawFd,
+    /// The ring watches the queue.
+    watched: bool,
     streams: Streams,
     /// Requests while they are worked off: kept for their memory.
     taken: Vec<Request>,
@@ -103,8 +115,8 @@ struct Driver {
 }
 
 impl Driver {
-    fn run<E: Engine>(mut self, shared: &Shared<E>) {
-        if let Err(error) = self.turns(shared) {
+    fn run<E: Engine>(mut self, shared: &Shared<E>, duty: &Duty) {
+        if let Err(error) = self.turns(shared, duty) {
             // Nothing this process does can cause it short of closing a descriptor that is not its own.
             tracing::error!(%error, "the ring failed: the driver stops");
             let mut state = shared.lock();
@@ -114,16 +126,53 @@ impl Driver {
     }
 
     /// Waits, hands over, writes, until told to stop. The lock is never held while waiting.
-    fn turns<E: Engine>(&mut self, shared: &Shared<E>) -> io::Result<()> {
+    fn turns<E: Engine>(&mut self, shared: &Shared<E>, duty: &Duty) -> io::Result<()> {
         self.ring.start()?;
-        let mut spin = Spin::new(shared.lock().tuning().spin);
-        self.ring.poll(
-            Target::Fd(self.waker.as_raw_fd()),
-            tag::of(Kind::Wake),
-            libc::POLLIN,
-            true,
-        )?;
-        self.watch_lasting()?;
+        loop {
+            let mut poller = duty.take(|| shared.now());
+            loop {
+                let turned = match self.streams.is_empty() && !self.requests.any() {
+                    true => drive::turn(shared, &mut poller, true),
+                    false => self.turn(shared, &mut poller)?,
+                };
+                if turned == Turned::Ended {
+                    return Ok(());
+                }
+                if self.streams.is_empty() && !self.requests.any() && duty.is_lent(shared.now()) {
+                    break;
+                }
+            }
+            drop(poller);
+            drive::lend(shared);
+        }
+    }
+
+    /// One turn that waits in the ring.
+    fn turn<E: Engine>(&mut self, shared: &Shared<E>, poller: &mut Poller) -> io::Result<Turned> {
+        let mut state = shared.lock();
+        let now = shared.now();
+        state.continue_work(now);
+        self.work_off(&mut state, now)?;
+        if state.is_stopping() {
+            state.finish(now);
+            self.work_off(&mut state, now)?;
+            shared.notify(&state);
+            return Ok(Turned::Ended);
+        }
+        // Else what was to be taken is gone already, or what was there: the queue is the place to wait.
+        let wait = match self.streams.is_empty() {
+            true => None,
+            false => state.sleep(now),
+        };
+        shared.notify(&state);
+        drop(state);
+        shared.released();
+        if self.streams.is_empty() {
+            return Ok(Turned::Again);
+        }
+        if self.ring.events.is_empty() {
+            self.wait(now, wait)?;
+        }
         loop {
             let mut state = shared.lock();
             state.awake();
@@ -132,57 +181,42 @@ impl Driver {
                 let Some(event) = self.ring.events.pop_front() else {
                     break;
                 };
-                self.event(&mut state, now, &event)?;
+                self.event(&mut state, poller, now, &event)?;
             }
-            if self.ring.events.is_empty() {
-                state.continue_work(now);
-            }
-            self.work_off(&mut state, now)?;
             state.flush(now);
-            if state.is_stopping() && self.ring.events.is_empty() {
-                return self.finish(shared, state);
-            }
-            let wait = match self.ring.events.is_empty() {
-                true => state.sleep(now),
-                false => None,
-            };
             shared.notify(&state);
+            state.returns();
             drop(state);
             shared.released();
             if self.ring.events.is_empty() {
-                let ring = &mut self.ring;
-                let timeout = match wait {
-                    None => Some(Duration::ZERO),
-                    Some(until) => until.map(|until| until.since(now)),
-                };
-                spin.wait(timeout, |timeout| {
-                    match timeout {
-                        Some(Duration::ZERO) => ring.glance()?,
-                        _ => ring.wait(timeout)?,
-                    }
-                    Ok(!ring.events.is_empty())
-                })?;
+                return Ok(Turned::Again);
             }
         }
     }
 
-    /// The last turn: what waits is written if that needs no waiting, then everything closes.
-    fn finish<E: Engine>(
-        &mut self,
-        shared: &Shared<E>,
-        mut state: drive::Locked<'_, E>,
-    ) -> io::Result<()> {
-        let now = shared.now();
-        state.finish(now);
-        self.work_off(&mut state, now)?;
-        shared.notify(&state);
-        Ok(())
+    fn wait(&mut self, now: Instant, wait: Option<Option<Instant>>) -> io::Result<()> {
+        if !std::mem::replace(&mut self.watched, true) {
+            self.watch_queue()?;
+        }
+        let timeout = match wait {
+            None => Some(Duration::ZERO),
+            Some(until) => until.map(|until| until.since(now)),
+        };
+        let ring = &mut self.ring;
+        self.spin.wait(timeout, |timeout| {
+            match timeout {
+                Some(Duration::ZERO) => ring.glance()?,
+                _ => ring.wait(timeout)?,
+            }
+            Ok(!ring.events.is_empty())
+        })
     }
 
     /// Takes one completion.
     fn event<E: Engine>(
         &mut self,
         state: &mut State<E>,
+        poller: &mut Poller,
         now: Instant,
         event: &Event,
     ) -> io::Result<()> {
@@ -190,17 +224,10 @@ impl Driver {
             return Ok(());
         };
         match kind {
-            Kind::Wake if !event.goes_on() => self.ring.poll(
-                Target::Fd(self.waker.as_raw_fd()),
-                event.tag,
-                libc::POLLIN,
-                true,
-            ),
             // A cancel that fails was late.
-            Kind::Wake | Kind::Cancel => Ok(()),
-            Kind::Lasting => self.lasting(state, now, event),
+            Kind::Cancel => Ok(()),
+            Kind::Queue => self.queue_ready(state, poller, now, event),
             Kind::Receive => self.received(state, now, conn, event),
-            Kind::Connect => self.connected(state, now, conn),
             Kind::Room => {
                 if let Some(stream) = self.streams.get(conn) {
                     stream.room = false;
@@ -221,30 +248,36 @@ impl Driver {
         }
     }
 
-    /// Peers have connected, or datagrams have come.
-    fn lasting<E: Engine>(
+    /// Something is ready of what the ring has not.
+    fn queue_ready<E: Engine>(
         &mut self,
         state: &mut State<E>,
+        poller: &mut Poller,
         now: Instant,
         event: &Event,
     ) -> io::Result<()> {
-        match self.lasting.poll(&mut self.ready, Some(Duration::ZERO)) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => self.ready.clear(),
+        // The word of an earlier request, which has been replaced.
+        if event.was_cancelled() {
+            return Ok(());
+        }
+        let Poller { poll, events, .. } = poller;
+        match poll.poll(events, Some(Duration::ZERO)) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => events.clear(),
             result => result?,
         }
-        for ready in &self.ready {
+        for ready in &*events {
             state.event(now, ready);
         }
         match event.goes_on() {
             true => Ok(()),
-            false => self.watch_lasting(),
+            false => self.watch_queue(),
         }
     }
 
-    /// Completes when the queue of the lasting sockets has something.
-    fn watch_lasting(&mut self) -> io::Result<()> {
-        let target = Target::Fd(self.lasting.as_raw_fd());
-        let tag = tag::of(Kind::Lasting);
+    /// Completes when the queue has something.
+    fn watch_queue(&mut self) -> io::Result<()> {
+        let target = Target::Fd(self.queue_fd);
+        let tag = tag::of(Kind::Queue);
         self.ring.poll(target, tag, libc::POLLIN, true)
     }
 
@@ -261,6 +294,14 @@ impl Driver {
             return Ok(());
         };
         stream.receiving = event.goes_on();
+        stream.little = match event.result {
+            1..LITTLE => stream.little.saturating_add(1),
+            _ => 0,
+        };
+        if stream.little > LITTLE_MAX && !stream.leaving && !self.for_good {
+            stream.leaving = true;
+            self.ring.cancel(event.tag)?;
+        }
         let held = &mut stream.held;
         self.ring.read(event, |bytes| {
             // What comes between the engine's word and the end of the receive is kept for later.
@@ -291,7 +332,64 @@ impl Driver {
             }
             None => {}
         }
-        self.read_on(state, conn)
+        match stream_is_leaving(&mut self.streams, conn) {
+            true => self.leave(state, conn),
+            false => self.read_on(state, conn),
+        }
+    }
+
+    /// The ring is to receive a stream.
+    fn join<E: Engine>(
+        &mut self,
+        state: &mut State<E>,
+        now: Instant,
+        conn: ConnId,
+    ) -> io::Result<()> {
+        if self.streams.get(conn).is_some() {
+            return Ok(());
+        }
+        let Some((socket, blocked)) = state.change_watch(conn) else {
+            return Ok(());
+        };
+        self.queue.closed(socket);
+        let fd = socket.as_raw_fd();
+        let fixed = self.ring.fix(fd);
+        self.requests.set_in_ring(conn, true);
+        self.streams.insert(conn, fd, fixed);
+        if blocked && let Some(stream) = self.streams.get(conn) {
+            room(&mut self.ring, stream)?;
+        }
+        match state.is_paused(conn) {
+            true => self.paused(state, now, conn),
+            false => self.read_on(state, conn),
+        }
+    }
+
+    /// A stream's receive has ended: the readiness queue has it again.
+    fn leave<E: Engine>(&mut self, state: &mut State<E>, conn: ConnId) -> io::Result<()> {
+        let Some(stream) = self.streams.remove(conn) else {
+            return Ok(());
+        };
+        self.requests.set_in_ring(conn, false);
+        self.ring.cancel_all(stream.fd)?;
+        self.ring.submit()?;
+        if let Some(index) = stream.fixed {
+            self.ring.unfix(index);
+        }
+        // What waits in it makes an edge, and so does room in it.
+        if let Some((socket, _)) = state.change_watch(conn) {
+            self.queue.opened(conn, socket, false)?;
+        }
+        self.unwatch_queue()
+    }
+
+    /// Without streams the ring watches nothing.
+    fn unwatch_queue(&mut self) -> io::Result<()> {
+        if self.streams.is_empty() && std::mem::take(&mut self.watched) {
+            self.ring.cancel(tag::of(Kind::Queue))?;
+            self.ring.submit()?;
+        }
+        Ok(())
     }
 
     /// Has a stream received again, unless it is, or nothing is wanted.
@@ -308,25 +406,6 @@ impl Driver {
                 .receive(target(stream), tag::with(Kind::Receive, conn))?;
         }
         Ok(())
-    }
-
-    fn connected<E: Engine>(
-        &mut self,
-        state: &mut State<E>,
-        now: Instant,
-        conn: ConnId,
-    ) -> io::Result<()> {
-        if state.arrived(now, conn) {
-            return self.read_on(state, conn);
-        }
-        // Still on its way, or gone.
-        match self.streams.get(conn) {
-            Some(stream) if state.is_connecting(conn) => {
-                let tag = tag::with(Kind::Connect, conn);
-                self.ring.poll(target(stream), tag, libc::POLLOUT, false)
-            }
-            _ => Ok(()),
-        }
     }
 
     /// Does what the sockets have asked for.
@@ -353,7 +432,7 @@ impl Driver {
             }
             drop(socket);
         }
-        Ok(())
+        self.unwatch_queue()
     }
 
     fn request<E: Engine>(
@@ -363,20 +442,9 @@ impl Driver {
         request: Request,
     ) -> io::Result<()> {
         match request {
-            Request::Open {
-                conn,
-                fd,
-                connecting,
-            } => {
-                // One that was forgotten without being released does not exist: the table gives it back.
-                let fixed = self.ring.fix(fd);
-                self.streams.insert(conn, fd, fixed);
-                match connecting {
-                    true => self.connected(state, now, conn),
-                    false => self.read_on(state, conn),
-                }
-            }
+            Request::Take { conn } => self.join(state, now, conn),
             Request::Release { conn, socket } => {
+                self.requests.set_in_ring(conn, false);
                 if let Some(stream) = self.streams.remove(conn) {
                     self.ring.cancel_all(stream.fd)?;
                     self.releasing.push((stream, socket));
@@ -428,6 +496,17 @@ impl Driver {
         }
         self.read_on(state, conn)
     }
+}
+
+/// Whether a stream's receive has ended so that it can leave. Not with bytes or an end that wait here.
+fn stream_is_leaving(streams: &mut Streams, conn: ConnId) -> bool {
+    let Some(stream) = streams.get(conn) else {
+        return false;
+    };
+    if !stream.held.is_empty() || stream.ended {
+        stream.leaving = false;
+    }
+    stream.leaving && !stream.receiving
 }
 
 /// How requests name a stream's descriptor.

@@ -4,11 +4,11 @@
 //! for. The handle, the sockets' options and the rules by which commands run on their callers' threads are those of
 //! `folkmoot-mio`; what differs is how the driver thread waits and moves bytes:
 //!
-//! - one `io_uring_enter` a turn submits what the turn has left and waits for what comes;
-//! - bytes are received by one multishot receive a connection, into one ring of buffers for all: memory does not grow
-//!   with connections;
-//! - the listener and the UDP sockets are watched through a readiness queue, not by the ring, which would keep a killed
-//!   process' ports for a moment;
+//! - a connection that brings many bytes at once ([`Tuning::ring_from`](folkmoot_mio::Tuning::ring_from)) is received by one multishot receive,
+//!   into one ring of buffers for all: memory does not grow with connections. While there is one, an `io_uring_enter` a turn submits what
+//!   the turn has left and waits for what comes;
+//! - all others, the listener and the UDP sockets are in a readiness queue, as with mio: small messages gain nothing in the ring, and a
+//!   single caller can wait in the driver's place;
 //! - bytes are written as with mio, from where they lie, by whoever has made them, since one ring has one issuer: a send
 //!   through the ring costs more than the call it saves (ARCHITECTURE.md has figures).
 //!
@@ -33,7 +33,5 @@ mod ring;
 mod streams;
 #[cfg(target_os = "linux")]
 mod tag;
-#[cfg(target_os = "linux")]
-mod wake;
 
 pub use choice::{Driver, ENVIRONMENT, ParseDriverError, Support, spawn_with, support};

@@ -1,7 +1,7 @@
 //! What the sockets tell the driver thread: only it may touch the ring.
 
 use std::io;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::AsRawFd as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -14,28 +14,27 @@ use crate::tag;
 /// One of them.
 #[derive(Debug)]
 pub(crate) enum Request {
-    /// A stream is in the table.
-    Open {
-        conn: ConnId,
-        fd: RawFd,
-        connecting: bool,
-    },
-    /// A stream has left the table; its descriptor stays open until its requests have been ended.
+    /// A stream brings many bytes: the ring is to receive it.
+    Take { conn: ConnId },
+    /// A stream of the ring has left the table; its descriptor stays open until its requests have been ended.
     Release { conn: ConnId, socket: TcpStream },
-    /// A write found no room.
+    /// A write to a stream of the ring found no room.
     Blocked { conn: ConnId },
-    /// Reading is to end or to go on.
+    /// Reading a stream of the ring is to end or to go on.
     Paused { conn: ConnId },
 }
 
 #[derive(Debug, Default)]
 struct Queue {
-    requests: Mutex<Vec<Request>>,
+    told: Mutex<Told>,
     any: AtomicBool,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+#[derive(Debug, Default)]
+struct Told {
+    requests: Vec<Request>,
+    /// The streams of the ring, by slot.
+    ring: Vec<Option<ConnId>>,
 }
 
 /// The driver's end of the queue. Its lock is never waited for: both ends are used under the engine's.
@@ -46,20 +45,53 @@ pub(crate) struct Requests(Arc<Queue>);
 #[derive(Debug)]
 pub(crate) struct Sockets {
     pub(crate) requests: Requests,
-    pub(crate) lasting: Readiness,
+    pub(crate) queue: Readiness,
+    /// A stream that brings so many bytes in a turn is for the ring.
+    pub(crate) ring_from: usize,
 }
 
 impl Requests {
+    fn told(&self) -> MutexGuard<'_, Told> {
+        self.0.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn push(&self, request: Request) {
-        lock(&self.0.requests).push(request);
+        self.told().requests.push(request);
         self.0.any.store(true, Ordering::Relaxed);
+    }
+
+    /// Passes on what the ring has to know of one of its streams.
+    fn push_of_ring(&self, conn: ConnId, request: Request) {
+        if self.is_in_ring(conn) {
+            self.push(request);
+        }
+    }
+
+    /// Whether there is something to take.
+    pub(crate) fn any(&self) -> bool {
+        self.0.any.load(Ordering::Relaxed)
     }
 
     /// Moves all requests to `into`, which is empty.
     pub(crate) fn take(&self, into: &mut Vec<Request>) {
         if self.0.any.swap(false, Ordering::Relaxed) {
-            std::mem::swap(&mut *lock(&self.0.requests), into);
+            std::mem::swap(&mut self.told().requests, into);
         }
+    }
+
+    /// Whether the ring has a stream.
+    pub(crate) fn is_in_ring(&self, conn: ConnId) -> bool {
+        self.told().ring.get(conn.slot() as usize) == Some(&Some(conn))
+    }
+
+    /// The ring has a stream now, or has it no more.
+    pub(crate) fn set_in_ring(&self, conn: ConnId, is: bool) {
+        let ring = &mut self.told().ring;
+        let slot = conn.slot() as usize;
+        if slot >= ring.len() {
+            ring.resize(slot + 1, None);
+        }
+        ring[slot] = is.then_some(conn);
     }
 }
 
@@ -70,44 +102,49 @@ impl Watch for Sockets {
         udp: Option<&mut UdpSocket>,
         group: Option<&mut UdpSocket>,
     ) -> io::Result<()> {
-        self.lasting.started(listener, udp, group)
+        self.queue.started(listener, udp, group)
     }
 
     fn opened(&mut self, conn: ConnId, socket: &mut TcpStream, connecting: bool) -> io::Result<()> {
         if conn.slot() >= tag::SLOTS {
             return Err(io::Error::other("too many connections for one ring"));
         }
-        let fd = socket.as_raw_fd();
-        self.requests.push(Request::Open {
-            conn,
-            fd,
-            connecting,
-        });
-        Ok(())
+        self.queue.opened(conn, socket, connecting)
     }
 
     fn released(&mut self, conn: ConnId, socket: TcpStream) {
-        self.requests.push(Request::Release { conn, socket });
+        match self.requests.is_in_ring(conn) {
+            true => self.requests.push(Request::Release { conn, socket }),
+            false => self.queue.released(conn, socket),
+        }
     }
 
-    fn aborted(&mut self, _: ConnId, socket: &TcpStream) {
+    fn aborted(&mut self, conn: ConnId, socket: &TcpStream) {
         // The ring's requests hold on to the stream for a moment after it is closed here. What it still carries must
         // not use that moment.
-        if let Err(error) = disconnect(socket) {
+        if self.requests.is_in_ring(conn)
+            && let Err(error) = disconnect(socket)
+        {
             tracing::debug!(%error, "cannot reset a stream at once");
         }
     }
 
     fn blocked(&mut self, conn: ConnId) {
-        self.requests.push(Request::Blocked { conn });
+        self.requests.push_of_ring(conn, Request::Blocked { conn });
     }
 
     fn paused(&mut self, conn: ConnId, _: bool) {
-        self.requests.push(Request::Paused { conn });
+        self.requests.push_of_ring(conn, Request::Paused { conn });
+    }
+
+    fn brought(&mut self, conn: ConnId, bytes: usize) {
+        if bytes >= self.ring_from.max(1) {
+            self.requests.push(Request::Take { conn });
+        }
     }
 
     fn has_work(&self) -> bool {
-        self.requests.0.any.load(Ordering::Relaxed)
+        self.requests.any()
     }
 }
 

@@ -1,4 +1,4 @@
-//! What the ring has under way for each stream.
+//! What the ring has under way for each of its streams.
 
 use std::os::fd::RawFd;
 
@@ -21,19 +21,31 @@ pub(crate) struct Stream {
     pub(crate) held: Vec<u8>,
     /// The end of the stream was seen behind `held`.
     pub(crate) ended: bool,
+    /// How many times in a row it has brought little.
+    pub(crate) little: u32,
+    /// It goes back to the readiness queue when its receive has ended.
+    pub(crate) leaving: bool,
 }
 
-/// Streams by slot.
+/// The ring's streams by slot.
 #[derive(Debug, Default)]
-pub(crate) struct Streams(Vec<Option<Stream>>);
+pub(crate) struct Streams {
+    slots: Vec<Option<Stream>>,
+    count: usize,
+}
 
 impl Streams {
+    /// Whether the ring has none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
     pub(crate) fn insert(&mut self, conn: ConnId, fd: RawFd, fixed: Option<u32>) {
         let slot = conn.slot() as usize;
-        if slot >= self.0.len() {
-            self.0.resize_with(slot + 1, || None);
+        if slot >= self.slots.len() {
+            self.slots.resize_with(slot + 1, || None);
         }
-        self.0[slot] = Some(Stream {
+        let former = self.slots[slot].replace(Stream {
             conn,
             fd,
             fixed,
@@ -42,16 +54,20 @@ impl Streams {
             trouble: false,
             held: Vec::new(),
             ended: false,
+            little: 0,
+            leaving: false,
         });
+        self.count += usize::from(former.is_none());
     }
 
     pub(crate) fn get(&mut self, conn: ConnId) -> Option<&mut Stream> {
-        let stream = self.0.get_mut(conn.slot() as usize)?.as_mut();
+        let stream = self.slots.get_mut(conn.slot() as usize)?.as_mut();
         stream.filter(|stream| stream.conn == conn)
     }
 
     pub(crate) fn remove(&mut self, conn: ConnId) -> Option<Stream> {
         self.get(conn)?;
-        self.0.get_mut(conn.slot() as usize)?.take()
+        self.count -= 1;
+        self.slots.get_mut(conn.slot() as usize)?.take()
     }
 }

@@ -8,14 +8,10 @@ pub(crate) const SLOTS: u32 = 1 << 24;
 /// The kind of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// Another thread wants the driver thread to look.
-    Wake,
-    /// Peers have connected, or datagrams have come.
-    Lasting,
+    /// Something is ready of what the ring has not.
+    Queue,
     /// Bytes of a stream.
     Receive,
-    /// A stream that is being opened has got somewhere.
-    Connect,
     /// A stream that was full has room.
     Room,
     /// A stream that nothing is read from has failed.
@@ -24,11 +20,9 @@ pub(crate) enum Kind {
     Cancel,
 }
 
-const KINDS: [Kind; 7] = [
-    Kind::Wake,
-    Kind::Lasting,
+const KINDS: [Kind; 5] = [
+    Kind::Queue,
     Kind::Receive,
-    Kind::Connect,
     Kind::Room,
     Kind::Trouble,
     Kind::Cancel,

@@ -1,5 +1,5 @@
-//! The driver that the tests run with: io_uring, which this machine must have. Where it may lack it, in a container
-//! that forbids it, `FOLKMOOT_WITHOUT_IO_URING` lets mio take over, as it does for users.
+//! The driver that the tests run with: io_uring, which this machine must have, with every stream in the ring. Where it may lack it, in a
+//! container that forbids it, `FOLKMOOT_WITHOUT_IO_URING` lets mio take over, as it does for users.
 
 use folkmoot_core::engine::Engine;
 use folkmoot_core::time::Instant;
@@ -7,12 +7,13 @@ use folkmoot_mio::{BindError, Bound, Handle};
 use folkmoot_uring::{Driver, spawn_with, support};
 
 pub(crate) fn spawn<E: Engine + Send + 'static>(
-    bound: Bound,
+    mut bound: Bound,
     engine: E,
     turn: impl FnMut(&mut E, Instant) + Send + 'static,
 ) -> Result<Handle<E>, BindError> {
     if std::env::var_os("FOLKMOOT_WITHOUT_IO_URING").is_none() {
         support().expect("io_uring");
     }
+    bound.tuning_mut().ring_from = 0;
     spawn_with(bound, Driver::IoUring, engine, turn, || ())
 }
