@@ -29,14 +29,20 @@ const ROWS: &[Row] = &[
         "none 64 KiB",
         0,
         64 << 10,
-        &[Side::Mio, Side::Uring, Side::Raw, Side::Iperf],
+        &[
+            Side::Mio,
+            Side::Uring,
+            Side::Raw,
+            Side::Bundles,
+            Side::Iperf,
+        ],
     ),
     row("sync 64 KiB", 6, 64 << 10, BOTH),
     row(
         "none 1 MiB",
         0,
         1 << 20,
-        &[Side::Mio, Side::Uring, Side::Raw],
+        &[Side::Mio, Side::Uring, Side::Raw, Side::Bundles],
     ),
     row("sync 1 MiB", 6, 1 << 20, BOTH),
 ];

@@ -4,6 +4,7 @@
 //! `java/TribesPeer.java` and `java/TomcatNode.java`, which speak the same lines on standard input and output.
 
 pub mod allocations;
+pub mod bundles;
 pub mod compare;
 pub mod drivers;
 pub mod instructions;

@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 
 use folkmoot_benches::{
-    Result, compare, drivers, instructions, knobs, node, peer, peers, raw, redis, soak, threads,
-    web,
+    Result, bundles, compare, drivers, instructions, knobs, node, peer, peers, raw, redis, soak,
+    threads, web,
 };
 
 #[global_allocator]
@@ -53,6 +53,7 @@ fn run(words: &[&str]) -> Result<()> {
         ["peer", words @ ..] => peer::run(words),
         ["soak", words @ ..] => soak::run(words),
         ["raw", role, port] => raw::run(role, port.parse()?),
+        ["bundles", role, port] => bundles::run(role, port.parse()?),
         ["redis", port] => redis::run(port.parse()?),
         ["web", port, other, options, http, size] => web::run(
             port.parse()?,

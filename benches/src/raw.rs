@@ -21,7 +21,7 @@ use crate::latency::Latencies;
 /// Bytes of one write of joined frames.
 const JOIN: usize = 64 * 1024;
 /// What a frame has beside its message, with our member block.
-const OVERHEAD: usize = 130;
+pub(crate) const OVERHEAD: usize = 130;
 
 /// Runs until standard input ends: `send PORT` or `receive PORT`.
 ///
@@ -34,6 +34,18 @@ pub fn run(role: &str, port: u16) -> Result<()> {
     }
 }
 
+/// Callers, messages of each, bytes of one, and options.
+pub(crate) fn words(line: &str) -> Result<[u64; 4]> {
+    let numbers: Vec<u64> = line
+        .split_whitespace()
+        .skip(1)
+        .map(str::parse)
+        .collect::<std::result::Result<_, _>>()?;
+    numbers[..]
+        .try_into()
+        .map_err(|_| format!("`{line}`?").into())
+}
+
 fn receive(port: u16) -> Result<()> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
     println!("READY");
@@ -41,15 +53,7 @@ fn receive(port: u16) -> Result<()> {
     stream.set_nodelay(true)?;
     let mut buffer = vec![0; 256 * 1024];
     for line in std::io::stdin().lock().lines() {
-        let line = line?;
-        let words: Vec<u64> = line
-            .split_whitespace()
-            .skip(1)
-            .map(str::parse)
-            .collect::<std::result::Result<_, _>>()?;
-        let [callers, each, size, options] = words[..] else {
-            return Err(format!("`{line}`?").into());
-        };
+        let [callers, each, size, options] = words(&line?)?;
         println!("OK");
         let frame = size + OVERHEAD as u64;
         let (total, answers) = (callers * each * frame, options & 2 != 0);
@@ -80,14 +84,7 @@ fn send(port: u16) -> Result<()> {
     for line in std::io::stdin().lock().lines() {
         let line = line?;
         let threads = line.starts_with("threads");
-        let words: Vec<u64> = line
-            .split_whitespace()
-            .skip(1)
-            .map(str::parse)
-            .collect::<std::result::Result<_, _>>()?;
-        let [callers, each, size, options] = words[..] else {
-            return Err(format!("`{line}`?").into());
-        };
+        let [callers, each, size, options] = words(&line)?;
         let frame = size as usize + OVERHEAD;
         let mut latencies = Latencies::default();
         if threads {

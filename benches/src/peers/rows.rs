@@ -19,6 +19,8 @@ pub enum Side {
     Raw,
     /// The same with a thread for each caller, which sleeps until its answer is there.
     RawThreads,
+    /// io_uring over one socket, one way: bundles of sends, one multishot receive.
+    Bundles,
     /// zenoh's `put` with `CongestionControl::Block`.
     Zenoh,
     /// Redis: `SET` and `WAIT 1`, with one replica.
@@ -39,6 +41,7 @@ impl Side {
             Self::Spin => "Folkmoot, spin",
             Self::Raw => "raw sockets",
             Self::RawThreads => "raw, a thread each",
+            Self::Bundles => "raw io_uring",
             Self::Zenoh => "zenoh",
             Self::Redis => "Redis SET + WAIT 1",
             Self::Iperf => "iperf3",

@@ -57,6 +57,8 @@ impl Tools {
             Side::Iperf => self.iperf,
             Side::Tribes => self.java.is_some(),
             Side::Uring => folkmoot_uring::support().is_ok(),
+            Side::Bundles => folkmoot_uring::support()
+                .is_ok_and(|support| support.incremental && support.bundles),
             Side::Ours | Side::Mio | Side::Tasks | Side::Spin | Side::Raw | Side::RawThreads => {
                 true
             }
@@ -139,12 +141,17 @@ impl Running {
                     running.receivers.push(receiver);
                 }
             }
-            Side::Raw | Side::RawThreads => {
+            Side::Raw | Side::RawThreads | Side::Bundles => {
                 let [port] = free_ports()?;
                 let start = |role: &str| {
                     let mut command = Command::new(&exe);
-                    command.args(["raw", role, &port.to_string()]);
-                    Process::start(&format!("raw {role}"), &mut command, &log(role))
+                    let program = if side == Side::Bundles {
+                        "bundles"
+                    } else {
+                        "raw"
+                    };
+                    command.args([program, role, &port.to_string()]);
+                    Process::start(&format!("{program} {role}"), &mut command, &log(role))
                 };
                 let mut receiver = start("receive")?;
                 receiver.expect("READY", PATIENCE)?;
