@@ -6,6 +6,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant as StdInstant};
 
 use folkmoot_core::channel::{Channel, ChannelConfig, MembershipConfig, StaticConfig, UniqueId};
@@ -108,8 +109,8 @@ fn name(cluster: &Cluster, context: ContextId) -> Vec<u8> {
     })
 }
 
-/// What one delta takes: decoded by the engine alone; decoded ahead, and then by the engine. Nanoseconds of processor time.
-fn shares() -> Result<[f64; 3]> {
+/// A started cluster with its sessions, and no other member.
+fn alone() -> Result<(Cluster, Instant, ContextId, Vec<SessionId>)> {
     let mut config = ChannelConfig::new(([127, 0, 0, 9], 4000).into());
     config.unique_id = Some(UniqueId([9; 16]));
     config.membership = MembershipConfig::Static(StaticConfig::default());
@@ -123,6 +124,12 @@ fn shares() -> Result<[f64; 3]> {
         cluster.handle(now, Input::Timeout);
         while cluster.poll_output().is_some() {}
     }
+    Ok((cluster, now, context, ids))
+}
+
+/// What one delta takes: decoded by the engine alone; decoded ahead, and then by the engine. Nanoseconds of processor time.
+fn shares() -> Result<[f64; 3]> {
+    let (mut cluster, now, context, ids) = alone()?;
     let frames = frames(0, &name(&cluster, context), &ids, 0)?;
     let from: SocketAddr = ([127, 0, 0, 1], 9).into();
     let conn = cluster.accept(now, from).ok_or("not accepted")?;
@@ -156,6 +163,50 @@ fn shares() -> Result<[f64; 3]> {
     }
     check(&cluster, context, 2 * 20 * MADE as u64)?;
     Ok(rounds.map(|round| median(&round, |nanos| *nanos)))
+}
+
+/// The same without sockets and without peers: `threads` of them decode frames that lie in memory, and take one lock to have them applied,
+/// as the driver's reading threads do. Deltas a second, and how many processors' time they took.
+fn side_by_side(threads: usize, repeats: usize) -> Result<(f64, f64)> {
+    let (mut cluster, now, context, ids) = alone()?;
+    let name = name(&cluster, context);
+    let mut readers = Vec::new();
+    for number in 0..threads {
+        let from: SocketAddr = ([127, 0, 0, 1], 9).into();
+        let conn = cluster.accept(now, from).ok_or("not accepted")?;
+        let frames = frames(number, &name, &ids, 0)?;
+        readers.push((conn, frames, cluster.read_ahead()));
+    }
+    let cluster = Mutex::new(cluster);
+    let begun = StdInstant::now();
+    let spent = std::thread::scope(|scope| -> Result<Duration> {
+        let cluster = &cluster;
+        let each: Vec<_> = readers
+            .into_iter()
+            .map(|(conn, frames, mut ahead)| {
+                scope.spawn(move || {
+                    let mut progress = Progress::default();
+                    for bytes in (0..repeats).flat_map(|_| frames.chunks(READ)) {
+                        ahead.read(&mut progress, bytes);
+                        let mut cluster = cluster.lock().unwrap_or_else(PoisonError::into_inner);
+                        cluster.handle_read(now, conn, bytes, &mut *ahead);
+                        while cluster.poll_event().is_some() {}
+                    }
+                    thread_cpu()
+                })
+            })
+            .collect();
+        let mut spent = Duration::ZERO;
+        for thread in each {
+            spent += thread.join().map_err(|_| "a thread panicked")?;
+        }
+        Ok(spent)
+    })?;
+    let took = begun.elapsed().as_secs_f64();
+    let total = threads * MADE * repeats;
+    let cluster = cluster.into_inner().unwrap_or_else(PoisonError::into_inner);
+    check(&cluster, context, total as u64)?;
+    Ok((total as f64 / took, spent.as_secs_f64() / took))
 }
 
 fn check(cluster: &Cluster, context: ContextId, deltas: u64) -> Result<()> {
@@ -284,7 +335,29 @@ pub fn run(words: &[&str]) -> Result<()> {
     println!("| one delta of 1 KiB, without sockets | ns of processor time |\n|---|---:|");
     println!("| all by the engine | {alone:.0} |");
     println!("| ahead, by any thread | {ahead:.0} |");
-    println!("| the rest, by the engine | {locked:.0} |");
+    println!("| the rest, by the engine, under the lock | {locked:.0} |");
+    println!(
+        "\nSo no more than {:.1} threads can be busy with these alone. Without sockets and peers:\n",
+        (ahead + locked) / locked
+    );
+    println!(
+        "| threads that decode | deltas/s | of one thread's | processors used |\n|---:|---:|---:|---:|"
+    );
+    let mut of_one = f64::NAN;
+    for threads in 1..=processors.min(4) {
+        let measured: Result<Vec<_>> = (0..rounds)
+            .map(|_| side_by_side(threads, repeats * 4))
+            .collect();
+        let measured = measured?;
+        let (rate, used) = (median(&measured, |m| m.0), median(&measured, |m| m.1));
+        if threads == 1 {
+            of_one = rate;
+        }
+        println!(
+            "| {threads} | {rate:.0} | {:.2} | {used:.2} |",
+            rate / of_one
+        );
+    }
     println!("\n{PEERS} peers, {processors} processors, medians of {rounds} alternating rounds:\n");
     println!(
         "| options | reading threads | deltas/s | of the driver thread's | CPU µs each |\n|---|---:|---:|---:|---:|"

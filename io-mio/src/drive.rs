@@ -6,7 +6,6 @@
 //! has happened.
 
 use std::io;
-use std::sync::Arc;
 
 use folkmoot_core::engine::{ConnId, Engine, Input};
 use folkmoot_core::time::Instant;
@@ -15,13 +14,13 @@ use mio::net::{TcpListener, TcpStream, UdpSocket};
 use crate::bind::Bound;
 use crate::config::Tuning;
 use crate::error::BindError;
-use crate::handle::{Handle, Waking};
+use crate::handle::Handle;
 use crate::reason::is_exhausted;
 use crate::stream::Phase;
 
 pub use crate::driver::{Turned, lend, turn};
 pub use crate::duty::{Duty, Poller};
-pub use crate::handle::{Locked, Shared};
+pub use crate::handle::{Locked, Shared, Waking};
 pub use crate::spin::Spin;
 pub use crate::state::State;
 pub use crate::stats::DriverStats;
@@ -75,33 +74,29 @@ pub trait Watch: Send {
     }
 }
 
-/// Puts `engine` behind `bound` and starts `run` as the driver thread; `wake` makes it come back from waiting.
+/// Puts `engine` behind `bound` and starts `run` as the driver thread.
 ///
-/// `turn` and `after` are those of [`Bound::spawn_with`]. With a `duty` callers may wait in the driver thread's place.
+/// `turn` and `after` are those of [`Bound::spawn_with`].
 ///
 /// # Errors
 /// The operating system watches no sockets or starts no thread.
 pub fn launch<E: Engine + Send + 'static>(
-    bound: Bound,
+    mut bound: Bound,
     engine: E,
     turn: impl FnMut(&mut E, Instant) + Send + 'static,
     after: impl Fn() + Send + Sync + 'static,
     watch: impl Watch + 'static,
-    wake: impl Fn() -> io::Result<()> + Send + Sync + 'static,
-    duty: Option<Arc<Duty>>,
+    waking: Waking,
     run: impl FnOnce(&Shared<E>) + Send + 'static,
 ) -> Result<Handle<E>, BindError> {
+    bound.tuning_mut().readers = 0;
     Handle::launch(
         bound,
         engine,
         Box::new(turn),
         Box::new(after),
         Box::new(watch),
-        Waking {
-            wake: Box::new(wake),
-            duty,
-            readers: false,
-        },
+        waking,
         run,
     )
 }

@@ -55,6 +55,7 @@ pub fn turn<E: Engine>(shared: &Shared<E>, poller: &mut Poller, driver: bool) ->
     let mut state = shared.lock();
     let mut now = shared.now();
     if driver && state.is_streaming(now) && !state.stopping {
+        state.returns = false;
         drop(state);
         std::thread::sleep(NAP);
         state = shared.lock();

@@ -36,8 +36,8 @@ pub struct Shared<E> {
     callers: AtomicU32,
     /// A command has left bytes to the next wait of its thread.
     left: AtomicBool,
-    /// Who waits for readiness, if callers can.
-    duty: Option<Arc<Duty>>,
+    /// Who waits for readiness.
+    duty: Arc<Duty>,
     pub(crate) waiters: Waiters,
 }
 
@@ -151,6 +151,10 @@ impl<E> Shared<E> {
         let thread = INSIDE.with(|inside| std::ptr::from_ref(inside).addr());
         let followed = self.callers.load(Ordering::Relaxed) > 0;
         let bytes = state.end_command(now, thread, followed);
+        if state.wrote_in_burst() {
+            // What the write took is no pause of the thread.
+            state.go_on(self.now());
+        }
         state.must_wake(bytes)
     }
 
@@ -174,9 +178,7 @@ impl<E> Shared<E> {
     }
 
     pub(crate) fn wake(&self) {
-        if let Some(duty) = &self.duty {
-            duty.recall();
-        }
+        self.duty.recall();
         if let Err(error) = (self.wake)() {
             tracing::error!(%error, "cannot wake the driver thread");
         }
@@ -280,20 +282,25 @@ impl Bound {
             Box::new(Readiness(registry)),
             Waking {
                 wake: Box::new(move || waker.wake()),
-                duty: Some(lent),
-                readers: true,
+                duty: lent,
             },
             move |shared| driver::run(shared, &duty),
         )
     }
 }
 
-/// How the driver thread is made to look, and whether callers may look in its place.
-pub(crate) struct Waking {
-    pub(crate) wake: Box<dyn Fn() -> io::Result<()> + Send + Sync>,
-    pub(crate) duty: Option<Arc<Duty>>,
-    /// Whether threads may read.
-    pub(crate) readers: bool,
+/// How the driver thread is made to look, and how callers may look in its place.
+pub struct Waking {
+    /// Makes it come back from waiting.
+    pub wake: Box<dyn Fn() -> io::Result<()> + Send + Sync>,
+    /// Whose turn it is to wait.
+    pub duty: Arc<Duty>,
+}
+
+impl fmt::Debug for Waking {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Waking").finish_non_exhaustive()
+    }
 }
 
 impl<E: Engine + Send + 'static> Handle<E> {
@@ -310,10 +317,7 @@ impl<E: Engine + Send + 'static> Handle<E> {
         let os = |step: &'static str| move |source: io::Error| BindError::Os { step, source };
         let clock = bound.clock;
         let addr = bound.receiver_addr;
-        let readers = match waking.readers {
-            true => bound.config.tuning.readers,
-            false => 0,
-        };
+        let readers = bound.config.tuning.readers;
         let mut sockets = Sockets::new(bound, watch).map_err(os("watch the sockets"))?;
         let buffer = sockets.tuning.read_buffer.max(1);
         let (readers, start) = readers::prepare(&engine, readers, buffer, addr.port())
@@ -488,13 +492,7 @@ impl<E: Engine> Handle<E> {
         if done() {
             return true;
         }
-        let Some(duty) = &shared.duty else {
-            shared.write_left();
-            while !done() && !shared.waiters.is_over() {
-                shared.waiters.park(&done);
-            }
-            return done();
-        };
+        let duty = &*shared.duty;
         let since = shared.now();
         let (mut may, mut drove) = (duty.arrive(since, claims), false);
         let _panics = Abandoned(duty);

@@ -153,6 +153,18 @@ impl<E: Engine> State<E> {
         self.must_wake(bytes)
     }
 
+    /// Whether the last command was one of a burst and has written for all of it.
+    pub(crate) fn wrote_in_burst(&self) -> bool {
+        self.burst > 0 && self.gathered == 0
+    }
+
+    /// The last command has ended just now.
+    pub(crate) fn go_on(&mut self, now: Instant) {
+        if let Some((_, at)) = &mut self.last_command {
+            *at = now;
+        }
+    }
+
     /// Whether one thread sends without a pause and writes itself, dozens of messages at a time: then whatever the driver thread
     /// wrote in between would only take the lock from it.
     pub(crate) fn is_streaming(&self, now: Instant) -> bool {

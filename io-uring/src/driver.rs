@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use folkmoot_core::engine::{ConnId, Engine};
 use folkmoot_core::time::Instant;
-use folkmoot_mio::drive::{self, Duty, Poller, Readiness, Shared, Spin, State, Turned, Watch as _};
+use folkmoot_mio::drive::{
+    self, Duty, Poller, Readiness, Shared, Spin, State, Turned, Waking, Watch as _,
+};
 use folkmoot_mio::{BindError, Bound, Handle};
 use mio::{Poll, Waker};
 
@@ -86,8 +88,10 @@ impl Parts {
             turn,
             after,
             sockets,
-            move || waker.wake(),
-            Some(self.duty),
+            Waking {
+                wake: Box::new(move || waker.wake()),
+                duty: self.duty,
+            },
             move |shared| driver.run(shared, &duty),
         )
     }

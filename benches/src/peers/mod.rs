@@ -179,17 +179,22 @@ fn all_rows(options: &Options, tools: &Tools, report: &mut Report) -> Result<()>
             }
             place.insert(running);
         }
+        let began = Instant::now();
         let figures = one_row(options, tools, row, &mut sides)?;
         let line = judge(row, &figures, report);
         report.add(line);
+        eprintln!("{}: {:.1} s", row.name, began.elapsed().as_secs_f64());
     }
     drop(sides);
     if !idle.is_empty() {
         report.add(Line::memory(&idle));
     }
-    sessions::deltas(options, tools, report)?;
-    sessions::transfers(options, tools, report)?;
-    http::requests(options, tools, report)
+    for part in [sessions::deltas, sessions::transfers, http::requests] {
+        let began = Instant::now();
+        part(options, tools, report)?;
+        eprintln!("sessions: {:.1} s", began.elapsed().as_secs_f64());
+    }
+    Ok(())
 }
 
 /// The system's load average of the last minute.

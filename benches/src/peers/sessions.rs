@@ -207,7 +207,8 @@ pub fn transfers(options: &Options, tools: &Tools, report: &mut Report) -> Resul
             10_000 => options.rounds,
             _ => options.rounds.min(3),
         };
-        report.add(transfer(tools, name, sessions, rounds)?);
+        let with_java = if options.quick { 1 } else { rounds };
+        report.add(transfer(tools, name, sessions, rounds, with_java)?);
     }
     Ok(())
 }
@@ -225,7 +226,14 @@ const TARGETS: [(&str, f64, &str); 3] = [
     ("joiner ≤ 8 MiB beyond the data", 8.0, "MiB"),
 ];
 
-fn transfer(tools: &Tools, name: &str, sessions: u64, rounds: usize) -> Result<Line> {
+/// Tomcats, whose start takes longer than the transfer, take part in `with_java` of the rounds.
+fn transfer(
+    tools: &Tools,
+    name: &str,
+    sessions: u64,
+    rounds: usize,
+    with_java: usize,
+) -> Result<Line> {
     let mut line = Line::new(name);
     line.unit = "transfer";
     let mut donors = Vec::new();
@@ -242,9 +250,10 @@ fn transfer(tools: &Tools, name: &str, sessions: u64, rounds: usize) -> Result<L
     };
     let mut all: Vec<Vec<Transfer>> = vec![Vec::new(); DIRECTIONS.len() + 1];
     let mut nothing = false;
-    for _ in 0..rounds {
+    for round in 0..rounds {
         for (number, (name, from_ours, to_ours)) in DIRECTIONS.into_iter().enumerate() {
-            if nothing && !from_ours {
+            let java = !(from_ours && to_ours);
+            if (nothing && !from_ours) || (java && round >= with_java) {
                 continue;
             }
             let giving = if to_ours { number - 1 } else { number };
