@@ -109,9 +109,8 @@ impl Ring {
             .setup_cqsize(COMPLETIONS)
             .build(SUBMISSIONS)?;
         let bytes = tuning.read_buffer.clamp(64 * 1024, 1 << 24);
-        let (count, size) = shape(bytes, support);
-        let incremental = support.incremental && !support.bundles;
-        let streams = Buffers::new(&uring, STREAMS, count, size, incremental)?;
+        let (count, size) = shape(bytes, support.incremental);
+        let streams = Buffers::new(&uring, STREAMS, count, size, support.incremental)?;
         let files = FILES.min(tuning.connections_max);
         // A process that may open few descriptors gets no table: everything works by number.
         let files = match uring.submitter().register_files_sparse(files) {
@@ -124,7 +123,7 @@ impl Ring {
         Ok(Self {
             uring,
             under_way: 0,
-            bundles: support.bundles,
+            bundles: support.bundles && !support.incremental,
             streams: ManuallyDrop::new(streams),
             files: (0..files).rev().collect(),
             events: VecDeque::with_capacity(COMPLETIONS as usize),
@@ -344,13 +343,10 @@ impl Drop for Ring {
     }
 }
 
-/// How many buffers there are, and bytes of each. Receives of several buffers at once get whole ones, so that few messages lie in
-/// two that do not touch; else a few are filled piece by piece, so that the kernel has some while others are read.
-fn shape(bytes: usize, support: Support) -> (u16, u32) {
-    let (count, all) = match support.bundles {
-        true => (8, 4 * bytes),
-        false => (4, 2 * bytes),
-    };
-    let size = all.div_ceil(count as usize).next_multiple_of(4096);
+/// How twice `bytes` are divided, so that the kernel has some while others are read: a few large buffers that are filled
+/// piece by piece, so that few messages lie in two of them, or many small ones that bundles join.
+fn shape(bytes: usize, incremental: bool) -> (u16, u32) {
+    let count = if incremental { 4 } else { 32 };
+    let size = (2 * bytes).div_ceil(count as usize).next_multiple_of(4096);
     (count, size as u32)
 }

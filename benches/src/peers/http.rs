@@ -175,6 +175,13 @@ pub fn requests(options: &Options, tools: &Tools, report: &mut Report) -> Result
         }
         let mut line = Line::new(name);
         line.unit = "request";
+        if options.quick && send_options == 8 {
+            for target in [CPU, WRK] {
+                line.not_measured(target, "left out of --quick");
+            }
+            report.add(line);
+            continue;
+        }
         match tools.wrk {
             true => measure(options, tools, send_options, &mut line)?,
             false => {

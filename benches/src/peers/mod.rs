@@ -375,6 +375,7 @@ fn describe(target: Target) -> (String, Vec<Side>) {
             (name, vec![of, against])
         }
         Target::Cpu(most) => (format!("≤ {most} CPU µs"), vec![Side::Ours]),
+        Target::CpuOf(side, most) => (format!("≤ {most} CPU µs ({})", side.name()), vec![side]),
         Target::Median(side, most) => (format!("p50 ≤ {most} µs ({})", side.name()), vec![side]),
         Target::MedianOfRaw(times) => {
             let name = format!("p50 ≤ {times} × raw sockets");
@@ -414,8 +415,12 @@ fn reached(
             let ratio = of(who)?.rate / of(against)?.rate;
             (times(ratio), ratio >= least)
         }
-        Target::Cpu(most) => {
-            let cpu = of(Side::Ours)?.cpu;
+        Target::Cpu(most) | Target::CpuOf(_, most) => {
+            let side = match target {
+                Target::CpuOf(side, _) => side,
+                _ => Side::Ours,
+            };
+            let cpu = of(side)?.cpu;
             // What the sockets alone took in the same minutes: on a busy machine everything costs more.
             let raw = of(Side::Raw).map_or(String::new(), |raw| format!(" (raw {:.2})", raw.cpu));
             (format!("{cpu:.2}{raw}"), cpu <= most)

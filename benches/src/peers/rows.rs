@@ -11,7 +11,7 @@ pub enum Side {
     Mio,
     /// Ours, driven by io_uring.
     Uring,
-    /// As `Ours`, its callers being tasks of one thread.
+    /// As `Ours`, its callers being tasks of one thread, which does the driver's work while it waits.
     Tasks,
     /// As `Ours`, with a spin of 50 µs before the driver sleeps.
     Spin,
@@ -74,6 +74,8 @@ pub enum Target {
     },
     /// CPU microseconds a message, at most.
     Cpu(f64),
+    /// The same of another side than `Ours`.
+    CpuOf(Side, f64),
     /// The median latency in microseconds, at most.
     Median(Side, f64),
     /// The median latency, at most so many times that of the raw loop.
@@ -185,7 +187,13 @@ pub const ROWS: &[Row] = &[
         targets: &[
             times(3.5),
             Target::Cpu(4.0),
+            Target::CpuOf(Side::Tasks, 4.0),
             ahead_of(Side::Redis, 3.0),
+            Target::Rate {
+                of: Side::Tasks,
+                against: Side::Redis,
+                times: 3.0,
+            },
             Target::Rate {
                 of: Side::Spin,
                 against: Side::Tribes,
