@@ -3,7 +3,7 @@
 
 use super::copy::{Copied, Fresh, copy_value};
 use super::store::Store;
-use super::table::{Kind, Span};
+use super::table::{self, Kind, Span, Table};
 use super::token::{Token, Walker};
 use super::{JavaError, JavaErrorKind as E, code};
 use crate::wire::Sink;
@@ -130,26 +130,68 @@ impl<'a, S: Store> Items<'a, S> {
         code: u8,
     ) -> Option<[u8; N]> {
         let table = &self.walker.table;
-        table
-            .entry(handle)
-            .filter(|entry| entry.kind == Kind::Object)
-            .and_then(|entry| {
-                let class = table.class(entry.class)?;
-                let above = table.class(class.superclass);
-                let plain = class.name.of(self.stream) == name
-                    && class.flags == code::SERIALIZABLE
-                    && above.is_none_or(|above| !above.has_data() && above.hierarchy == 0);
-                let [field] = table.fields_of(class) else {
-                    return None;
-                };
-                let body = entry.body as usize;
-                self.stream
-                    .get(body..)?
-                    .first_chunk()
-                    .filter(|_| plain && field.code == code)
-            })
+        let entry = table.entry(handle)?;
+        let class = table.class(entry.class)?;
+        if entry.kind != Kind::Object || !is_box(table, class, self.stream, name, code) {
+            return None;
+        }
+        self.stream
+            .get(entry.body as usize..)?
+            .first_chunk()
             .copied()
     }
+
+    /// A boxed value that stands next and whose class has been described before, without the walk that other objects take;
+    /// `None` if something else stands next.
+    pub(super) fn boxed_again<const N: usize>(
+        &mut self,
+        name: &[u8],
+        code: u8,
+    ) -> Result<Option<[u8; N]>, JavaError> {
+        let pos = self.walker.pos;
+        let Some([code::OBJECT, code::REFERENCE, a, b, c, d, rest @ ..]) = self.stream.get(pos..)
+        else {
+            return Ok(None);
+        };
+        let table = &self.walker.table;
+        let handle = u32::from_be_bytes([*a, *b, *c, *d]).checked_sub(code::BASE_HANDLE);
+        let described = handle.filter(|handle| *handle < self.walker.next_handle());
+        let described = described.and_then(|handle| table.entry(handle));
+        let described = described.filter(|entry| entry.kind == Kind::ClassDesc);
+        let (Some(entry), Some(value)) = (described, rest.first_chunk::<N>()) else {
+            return Ok(None);
+        };
+        let number = entry.class;
+        let boxed = table
+            .class(number)
+            .is_some_and(|class| is_box(table, class, self.stream, name, code));
+        if !boxed || self.walker.limits.depth == 0 {
+            return Ok(None);
+        }
+        let body = pos + BOXED_AGAIN;
+        self.walker.define(Kind::Object, pos, body, number)?;
+        self.walker.pos = body + N;
+        Ok(Some(*value))
+    }
+}
+
+/// The type code and the reference to its class, before the value.
+const BOXED_AGAIN: usize = 6;
+
+/// Whether `class` is the class of boxed values of this name, with one field of this type and nothing else.
+fn is_box<S: Store>(
+    table: &Table<S>,
+    class: &table::Class,
+    stream: &[u8],
+    name: &[u8],
+    code: u8,
+) -> bool {
+    let above = table.class(class.superclass);
+    class.flags == code::SERIALIZABLE
+        && class.complete
+        && class.name.of(stream) == name
+        && above.is_none_or(|above| !above.has_data() && above.hierarchy == 0)
+        && matches!(table.fields_of(class), [field] if field.code == code)
 }
 
 /// Reading without a heap. After an error the rest of the stream is of no use.
@@ -231,6 +273,10 @@ impl<'a, S: Store> Items<'a, S> {
 
     fn boxed<const N: usize>(&mut self, name: &[u8], code: u8) -> Result<[u8; N], JavaError> {
         let at = self.walker.pos;
+        self.before_object()?;
+        if let Some(value) = self.boxed_again(name, code)? {
+            return Ok(value);
+        }
         let handle = self.node()?;
         let value = handle.and_then(|handle| self.boxed_at(handle, name, code));
         value.ok_or(E::WrongClass.at(at))

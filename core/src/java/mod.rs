@@ -71,6 +71,8 @@ mod object;
 mod parse;
 pub(crate) mod places;
 #[cfg(feature = "alloc")]
+mod plain;
+#[cfg(feature = "alloc")]
 mod read_value;
 #[cfg(feature = "alloc")]
 mod reader;

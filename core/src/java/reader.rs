@@ -11,7 +11,7 @@ use super::irregular::{self, Layouts};
 use super::items::Items;
 use super::store::Heap;
 use super::table::Kind;
-use super::token::{Walker, check_header};
+use super::token::{Role, Token, Walker, check_header};
 use super::{JavaBytes, JavaError, JavaErrorKind as E, JavaString, Limits, code};
 
 /// What stands next in an [`ObjectInput`].
@@ -242,6 +242,9 @@ impl<'a> ObjectInput<'a> {
                 input.items.walker.pos += 1;
                 return Ok(JavaBytes::NULL);
             }
+            if let Some(body) = input.plain()? {
+                return Ok(JavaBytes::of_body(body));
+            }
             let whole = input.with_layouts(Self::extract)?;
             input.unless_aborted(whole)?;
             let value = Bytes::copy_from_slice(input.extracted());
@@ -258,6 +261,9 @@ impl<'a> ObjectInput<'a> {
             if input.items.stream.get(at) == Some(&code::NULL) {
                 input.items.walker.pos += 1;
                 return Ok(None);
+            }
+            if input.plain()?.is_some() {
+                return Ok(Some(Lies::in_stream(at, input.items.walker.pos)));
             }
             let whole = input.with_layouts(Self::extract_or_leave)?;
             input.unless_aborted(whole)?;
@@ -366,18 +372,19 @@ impl<'a> ObjectInput<'a> {
     ///
     /// As [`read_object`](Self::read_object), and [`WrongClass`](E::WrongClass).
     pub fn read_string_object(&mut self) -> Result<Option<JavaString>, JavaError> {
+        let text = self.find_string_object()?;
+        Ok(text.map(|text| JavaString::from_checked(Bytes::copy_from_slice(text))))
+    }
+
+    /// As [`read_string_object`](Self::read_string_object), without memory for the text: its modified UTF-8 where it lies.
+    pub(crate) fn find_string_object(&mut self) -> Result<Option<&'a [u8]>, JavaError> {
         self.guard(|input| {
             let at = input.items.walker.pos;
             let Some(handle) = input.node()? else {
                 return Ok(None);
             };
-            let text = input
-                .items
-                .walker
-                .table
-                .text(handle, input.items.stream)
-                .ok_or(E::WrongClass.at(at))?;
-            Ok(Some(JavaString::from_checked(Bytes::copy_from_slice(text))))
+            let text = input.items.walker.table.text(handle, input.items.stream);
+            text.map(Some).ok_or(E::WrongClass.at(at))
         })
     }
 
@@ -548,6 +555,22 @@ impl<'a> ObjectInput<'a> {
         }
     }
 
+    /// A string, or a `Boolean` that describes its class, without the walk that other values take: where it lies, which is how it
+    /// would lie in a stream of its own. `None` if something else stands next.
+    fn plain(&mut self) -> Result<Option<&'a [u8]>, JavaError> {
+        let stream = self.items.stream;
+        let at = self.items.walker.pos;
+        let plain = match stream.get(at) {
+            Some(&(code::STRING | code::LONG_STRING)) => {
+                self.items.walker.value(stream, Role::Value)?;
+                true
+            }
+            Some(&code::OBJECT) => self.items.walker.pass_boolean(stream)?,
+            _ => false,
+        };
+        Ok(stream.get(at..self.items.walker.pos).filter(|_| plain))
+    }
+
     /// The value that was copied last, in a stream of its own.
     fn extracted(&self) -> &[u8] {
         self.scratch.get(self.kept..).unwrap_or_default()
@@ -622,9 +645,13 @@ impl<'a> ObjectInput<'a> {
                 self.items.walker.pos += 1;
                 Ok(None)
             }
-            Some(&code::REFERENCE) => {
-                self.pass()?;
-                Ok(self.items.handle_at(pos + 1))
+            Some(&(code::REFERENCE | code::STRING | code::LONG_STRING)) => {
+                match self.items.walker.value(self.items.stream, Role::Value)? {
+                    Token::Reference { handle, .. } | Token::String { handle, .. } => {
+                        Ok(Some(handle))
+                    }
+                    _ => Err(E::ExpectedObject.at(pos)),
+                }
             }
             _ => {
                 let from = self.items.walker.next_handle();
@@ -647,6 +674,10 @@ impl<'a> ObjectInput<'a> {
         code: u8,
     ) -> Result<Option<[u8; N]>, JavaError> {
         let at = self.items.walker.pos;
+        self.items.before_object()?;
+        if let Some(value) = self.items.boxed_again(name, code)? {
+            return Ok(Some(value));
+        }
         let Some(handle) = self.node()? else {
             return Ok(None);
         };

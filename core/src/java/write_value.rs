@@ -25,6 +25,10 @@ impl Value {
     ///
     /// If the class of an object is unknown, or its objects cannot be written from fields alone.
     pub fn to_java(&self, registry: &ClassRegistry) -> Result<JavaBytes, ValueError> {
+        // What most attributes are, and what takes no graph.
+        if let Self::String(text) = self {
+            return Ok(JavaBytes::string(text));
+        }
         let mut graph = Graph::new();
         let slot = graph.add_value(self, registry)?;
         Ok(graph.value_bytes(slot))

@@ -57,7 +57,11 @@ impl ObjectOutput {
 
     /// Begins a stream with room for `capacity` bytes.
     pub fn with_capacity(capacity: usize) -> Self {
-        let mut out = Vec::with_capacity(capacity);
+        Self::within(Vec::with_capacity(capacity))
+    }
+
+    /// Begins a stream behind what is in `out` already.
+    pub(crate) fn within(mut out: Vec<u8>) -> Self {
         out.put_slice(&STREAM_HEADER);
         Self {
             out,
@@ -363,6 +367,12 @@ impl ObjectOutput {
     pub fn finished(&mut self) -> &[u8] {
         self.end_block();
         &self.out
+    }
+
+    /// The stream, and what was there before it began.
+    pub(crate) fn into_vec(mut self) -> Vec<u8> {
+        self.end_block();
+        self.out
     }
 
     /// The whole stream.
