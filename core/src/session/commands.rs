@@ -1,5 +1,7 @@
 //! What the application does here: the local half of `DeltaManager`.
 
+use alloc::borrow::Cow;
+
 use super::delta_request::write_new_session_id;
 use super::departed::Departure;
 use super::local::checked;
@@ -80,9 +82,12 @@ impl DeltaManager {
     }
 
     /// The id that a session has now: a request goes on with its session when another one gives it a new id.
-    fn present(&self, id: &SessionId) -> SessionId {
+    fn present<'i>(&self, id: &'i SessionId) -> Cow<'i, SessionId> {
+        if self.sessions.contains(id.as_modified_utf8()) {
+            return Cow::Borrowed(id);
+        }
         self.known(id.as_modified_utf8())
-            .unwrap_or_else(|| id.clone())
+            .map_or(Cow::Borrowed(id), Cow::Owned)
     }
 
     /// A request is done with a session.

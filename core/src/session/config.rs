@@ -96,7 +96,7 @@ pub struct ManagerLimits {
     /// Ids remembered so. Default 65,536.
     pub departed_max: usize,
     /// Bytes of one message of a state transfer, as far as a single session does not need more. Default 1 MiB: a Tomcat
-    /// has to acknowledge each within three seconds.
+    /// has to acknowledge each within three seconds. To one of our own nodes 256 KiB at most.
     pub transfer_bytes_max: usize,
     /// Bounds for every Java stream that is read.
     pub java: Limits,

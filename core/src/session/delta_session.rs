@@ -3,6 +3,7 @@
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
+use super::attributes::Attributes;
 use super::stamp::History;
 use super::{Action, ActionType, DeltaRequest, SessionId};
 use crate::java::{JavaBytes, JavaString};
@@ -20,7 +21,7 @@ pub struct DeltaSession {
     pub(crate) max_inactive_interval: i32,
     pub(crate) is_new: bool,
     pub(crate) version: i64,
-    pub(crate) attributes: BTreeMap<JavaString, JavaBytes>,
+    pub(crate) attributes: Attributes,
     /// What few sessions have.
     pub(crate) rare: Option<alloc::boxed::Box<Rare>>,
     /// Changes not sent yet.
@@ -91,7 +92,7 @@ impl DeltaSession {
             max_inactive_interval,
             is_new: false,
             version: 0,
-            attributes: BTreeMap::new(),
+            attributes: Attributes::new(),
             rare: None,
             primary: false,
             this_accessed: at,

@@ -10,7 +10,7 @@ use super::id::lane;
 use super::notes::{After, COMPLETE_PREFIX, Completion, PART_PREFIX, Part, Place, Request, place};
 use super::state::begin_state;
 use super::table::SessionTable;
-use super::{Cx, DeltaManager, EventType, ManagerStats, Out, SessionMessage};
+use super::{BYTE_ARRAY, Cx, DeltaManager, EventType, ManagerStats, Out, SessionMessage};
 use crate::channel::{Lane, MemberIndex, SendError, SendOptions, To, UniqueId};
 use crate::cluster::ClusterEvent;
 use crate::java::ObjectOutput;
@@ -68,10 +68,14 @@ const DONORS_MAX: usize = 256;
 /// would have to begin anew with another donor.
 const ORDERS_MAX: usize = 4 << 20;
 
-/// Data messages under way to all members: of each one, and of those that are served alone a second one, so that they read one
-/// while we make the next.
+/// Data messages under way to all members, of which each may have one; whoever is served alone more, so that it reads some while we
+/// make the next.
 const OPEN_MAX: usize = 6;
-const SECOND_BELOW: usize = 3;
+const ALONE_MAX: usize = 8;
+
+/// Bytes of a message to one of our own nodes, at most: so that it stays in the processors' caches on its way, and the first is read
+/// while the others are made. A Tomcat has only one at a time under way, and a round trip for each.
+const BYTES_TO_OURS: usize = 256 << 10;
 
 /// A Tomcat is to acknowledge each message within so long; the next is half as large if it took longer, and larger again if
 /// it took a quarter of it.
@@ -84,6 +88,9 @@ const BREATH: Duration = Duration::from_millis(500);
 
 /// By how much the wall clocks of nodes may differ, so that a new session is known to be new.
 const SKEW_MS: i64 = 5000;
+
+/// Bytes of a message beside its sessions and what describes it: class descriptors.
+const ROOM_BESIDE: usize = 512;
 
 /// How long to leave a full queue alone.
 const RETRY: Duration = Duration::from_millis(20);
@@ -213,7 +220,10 @@ impl DeltaManager {
             messages: 0,
             open: Vec::new(),
             sessions: 0,
-            bytes_max: self.config.limits.transfer_bytes_max,
+            bytes_max: match request.is_some() {
+                true => self.config.limits.transfer_bytes_max.min(BYTES_TO_OURS),
+                false => self.config.limits.transfer_bytes_max,
+            },
             last: Last::default(),
             pause_until: Instant::ZERO,
         });
@@ -456,15 +466,6 @@ impl DeltaManager {
         count: usize,
         bytes: usize,
     ) -> Option<Bytes> {
-        let mut payload = ObjectOutput::with_capacity(bytes.saturating_add(256));
-        begin_state(&mut payload, count);
-        for at in donor.walk.cursor()..next {
-            if let Some(session) = self.sessions.in_slot(donor.walk.slot(at)) {
-                let included = |name: &_, value: &_| self.filters.included(name, Some(value));
-                session.write(&mut payload, to_ours, included).ok()?;
-            }
-        }
-        let payload = payload.finish();
         let name = self.name.as_modified_utf8();
         let note = donor.request.map(|request| {
             let part = Part {
@@ -477,18 +478,33 @@ impl DeltaManager {
             part.text()
         });
         let unique_id = [PART_PREFIX, name, note.unwrap_or_default().as_bytes()].concat();
+        let kind = EventType::AllSessionData;
+        let word = b"SESSION-STATE";
         let message = SessionMessage {
-            session: Some(&payload),
-            ..SessionMessage::new(
-                EventType::AllSessionData,
-                name,
-                b"SESSION-STATE",
-                &unique_id,
-                donor.snapshot_ms,
-            )
+            session: Some(&[]),
+            ..SessionMessage::new(kind, name, word, &unique_id, donor.snapshot_ms)
         };
-        let mut stream = Vec::with_capacity(message.encoded_len());
-        message.write(&mut stream);
+        let room = message.encoded_len().saturating_add(bytes);
+        let mut stream = Vec::with_capacity(room.saturating_add(ROOM_BESIDE));
+        let array = message.begin(&mut stream).ok()?;
+        // The sessions are written where they are to lie; how long they are is known behind them.
+        stream.extend_from_slice(BYTE_ARRAY);
+        let length_at = stream.len();
+        stream.extend_from_slice(&[0; 4]);
+        let payload_at = stream.len();
+        let mut payload = ObjectOutput::within(stream);
+        begin_state(&mut payload, count);
+        for at in donor.walk.cursor()..next {
+            if let Some(session) = self.sessions.in_slot(donor.walk.slot(at)) {
+                let included = |name: &_, value: &_| self.filters.included(name, Some(value));
+                session.write(&mut payload, to_ours, included).ok()?;
+            }
+        }
+        let mut stream = payload.into_vec();
+        let length = i32::try_from(stream.len().saturating_sub(payload_at)).ok()?;
+        let place = stream.get_mut(length_at..payload_at)?;
+        place.copy_from_slice(&length.to_be_bytes());
+        message.end(&mut stream, array).ok()?;
         Some(stream.into())
     }
 }
@@ -502,8 +518,7 @@ impl Donor {
         match self.open.len() {
             0 => open < OPEN_MAX,
             // A Tomcat may answer two messages in either order.
-            1 => self.request.is_some() && open < SECOND_BELOW,
-            _ => false,
+            _ => self.request.is_some() && open < ALONE_MAX,
         }
     }
 

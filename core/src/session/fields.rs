@@ -206,8 +206,18 @@ impl DeltaSession {
     /// Stamps what has been recorded: it leaves, or nobody is there to get it.
     pub(crate) fn stamp_recorded(&mut self, stamp: Stamp) {
         let actions = core::mem::take(&mut self.delta.actions);
-        for field in actions.iter().filter_map(field_of) {
-            self.stamp(field, stamp);
+        for action in &actions {
+            match action.kind {
+                // By its name where that is known already.
+                kind @ (ActionType::ATTRIBUTE | ActionType::NOTE) => {
+                    self.stamp_ref(kind, action.name.as_modified_utf8(), stamp);
+                }
+                _ => {
+                    if let Some(field) = field_of(action) {
+                        self.stamp(field, stamp);
+                    }
+                }
+            }
         }
         self.delta.actions = actions;
         self.history.saw(stamp);

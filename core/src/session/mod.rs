@@ -6,6 +6,8 @@
 
 mod action_type;
 #[cfg(feature = "alloc")]
+mod attributes;
+#[cfg(feature = "alloc")]
 mod backup_config;
 #[cfg(feature = "alloc")]
 mod backup_manager;

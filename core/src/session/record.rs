@@ -165,6 +165,14 @@ impl SessionRecord {
     ///
     /// If the stream is damaged or holds something else.
     pub fn read(input: &mut ObjectInput<'_>) -> Result<Self, JavaError> {
+        Self::read_with(input, &mut Names::default())
+    }
+
+    /// As [`read`](Self::read); names that `names` has are shared with what was read before.
+    pub(crate) fn read_with(
+        input: &mut ObjectInput<'_>,
+        names: &mut Names,
+    ) -> Result<Self, JavaError> {
         let mut skipped = 0;
         let head = SessionHead::read(input)?;
         let principal = if input.read_bool()? {
@@ -181,9 +189,12 @@ impl SessionRecord {
                 request: object(input, &mut skipped)?,
             }
         };
-        let mut attributes = Vec::new();
-        for _ in 0..integer(input)? {
-            let name = string(input)?;
+        let count = integer(input)?;
+        let expected = usize::try_from(count).unwrap_or_default();
+        let mut attributes = Vec::with_capacity(expected.min(ATTRIBUTES_EXPECTED));
+        for _ in 0..count {
+            let name = input.find_string_object()?;
+            let name = names.shared(present(input, name)?);
             if let Some(value) = object(input, &mut skipped)? {
                 attributes.push((name, value));
             }
@@ -255,7 +266,7 @@ impl SessionRecord {
         session.version = head.version;
         session.last_accessed_time_ms = head.last_accessed_time_ms;
         session.this_accessed_time_ms = now_ms;
-        session.attributes = self.attributes.into_iter().collect();
+        session.attributes = self.attributes.into();
         if let Some(principal) = self.principal {
             session.rare_mut().principal = Some(principal);
         }
@@ -334,6 +345,38 @@ impl DeltaSession {
         self.listeners()
             .iter()
             .try_for_each(|listener| out.write_object(listener))
+    }
+}
+
+/// The last names that were read from a stream: the sessions of an application have the same few, which share their memory.
+#[derive(Debug, Default)]
+pub(crate) struct Names {
+    last: heapless::Vec<JavaString, NAMES_MAX>,
+    /// Which of them makes room next.
+    oldest: usize,
+}
+
+const NAMES_MAX: usize = 16;
+
+/// Attributes for which there is room before they are read: what a stream announces is not believed.
+const ATTRIBUTES_EXPECTED: usize = 8;
+
+impl Names {
+    /// The name in memory that it shares with earlier ones.
+    fn shared(&mut self, name: &[u8]) -> JavaString {
+        let mut last = self.last.iter();
+        if let Some(known) = last.find(|known| known.as_modified_utf8() == name) {
+            return known.clone();
+        }
+        // It comes out of a stream, which has checked it.
+        let new = JavaString::from_checked(bytes::Bytes::copy_from_slice(name));
+        if let Err(new) = self.last.push(new.clone())
+            && let Some(place) = self.last.get_mut(self.oldest)
+        {
+            *place = new;
+            self.oldest = self.oldest.saturating_add(1) % NAMES_MAX;
+        }
+        new
     }
 }
 

@@ -1,8 +1,11 @@
 //! The payload of a state transfer: a number of sessions in one stream.
 
-use crate::java::{JavaError, JavaErrorKind, Limits, ObjectInput, ObjectOutput};
+use alloc::vec::Vec;
+
+use crate::java::{InputMemory, JavaError, JavaErrorKind, Limits, ObjectInput, ObjectOutput};
 
 use super::SessionRecord;
+use super::record::Names;
 
 /// Reads the payload of an [`AllSessionData`](super::EventType::AllSessionData) message session by session.
 /// `DeltaManager.deserializeSessions`.
@@ -11,6 +14,7 @@ use super::SessionRecord;
 pub struct StateReader<'a> {
     input: ObjectInput<'a>,
     left: i32,
+    names: Names,
 }
 
 impl<'a> StateReader<'a> {
@@ -20,10 +24,19 @@ impl<'a> StateReader<'a> {
     ///
     /// If the stream does not begin with a number of sessions.
     pub fn new(stream: &'a [u8], limits: &Limits) -> Result<Self, JavaError> {
-        let mut input = ObjectInput::new(stream, limits)?;
+        Self::with_memory(stream, limits, &mut InputMemory::default())
+    }
+
+    fn with_memory(
+        stream: &'a [u8],
+        limits: &Limits,
+        memory: &mut InputMemory,
+    ) -> Result<Self, JavaError> {
+        let mut input = ObjectInput::with_memory(stream, limits, memory)?;
+        let names = Names::default();
         let left = input.read_integer_object()?;
         match left {
-            Some(left @ 0..) => Ok(Self { input, left }),
+            Some(left @ 0..) => Ok(Self { input, left, names }),
             Some(_) => Err(JavaErrorKind::NegativeLength.at(input.offset())),
             None => Err(JavaErrorKind::WrongClass.at(input.offset())),
         }
@@ -44,7 +57,7 @@ impl<'a> StateReader<'a> {
             return Ok(None);
         }
         self.left = self.left.saturating_sub(1);
-        SessionRecord::read(&mut self.input).map(Some)
+        SessionRecord::read_with(&mut self.input, &mut self.names).map(Some)
     }
 
     /// # Errors
@@ -52,6 +65,49 @@ impl<'a> StateReader<'a> {
     /// If anything follows the last session.
     pub fn finish(self) -> Result<(), JavaError> {
         self.input.finish()
+    }
+}
+
+/// The sessions of one message of a state transfer, and the memory for those of the next.
+#[derive(Debug, Default)]
+pub(crate) struct ReadState {
+    memory: InputMemory,
+    /// What was read last.
+    pub(crate) records: Vec<SessionRecord>,
+}
+
+/// A copy begins with memory of its own.
+impl Clone for ReadState {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+/// Bytes of a payload for which there is room for one session: more are not believed to be announced.
+const BYTES_EXPECTED: usize = 256;
+
+impl ReadState {
+    /// Reads a payload: as a whole or not at all.
+    ///
+    /// # Errors
+    ///
+    /// If it is damaged; then there are no records.
+    pub(crate) fn read(&mut self, payload: &[u8], limits: &Limits) -> Result<(), JavaError> {
+        self.records.clear();
+        let mut reader = StateReader::with_memory(payload, limits, &mut self.memory)?;
+        let expected = reader.remaining().min(payload.len() / BYTES_EXPECTED);
+        self.records.reserve(expected);
+        let read = loop {
+            match reader.next_session() {
+                Ok(Some(record)) => self.records.push(record),
+                Ok(None) => break reader.input.finish_with(&mut self.memory),
+                Err(error) => break Err(error),
+            }
+        };
+        if read.is_err() {
+            self.records.clear();
+        }
+        read
     }
 }
 

@@ -1,8 +1,9 @@
 //! The sessions of one manager.
 
 use alloc::vec::Vec;
+use core::hash::BuildHasher as _;
 
-use hashbrown::HashMap;
+use hashbrown::{DefaultHashBuilder, HashTable};
 
 use super::{DeltaSession, SessionId};
 
@@ -11,7 +12,15 @@ use super::{DeltaSession, SessionId};
 pub(crate) struct SessionTable {
     slots: Vec<Option<DeltaSession>>,
     free: Vec<u32>,
-    by_id: HashMap<SessionId, u32>,
+    /// Slots by the hash of their session's id, which is not kept a second time.
+    by_id: HashTable<u32>,
+    hasher: DefaultHashBuilder,
+}
+
+/// Whether the session in a slot has this id.
+fn has_id(slots: &[Option<DeltaSession>], slot: u32, id: &[u8]) -> bool {
+    let session = slots.get(slot as usize).and_then(Option::as_ref);
+    session.is_some_and(|session| session.id.as_modified_utf8() == id)
 }
 
 impl SessionTable {
@@ -38,15 +47,47 @@ impl SessionTable {
 
     /// The slot of a session.
     pub(crate) fn slot_of(&self, id: &SessionId) -> Option<u32> {
-        self.by_id.get(id.as_modified_utf8()).copied()
+        self.find(id.as_modified_utf8())
+    }
+
+    fn find(&self, id: &[u8]) -> Option<u32> {
+        if self.by_id.is_empty() {
+            return None;
+        }
+        let hash = self.hasher.hash_one(id);
+        let has_id = |slot: &u32| has_id(&self.slots, *slot, id);
+        self.by_id.find(hash, has_id).copied()
     }
 
     fn slot(&self, id: &[u8]) -> Option<usize> {
-        self.by_id.get(id).map(|&slot| slot as usize)
+        self.find(id).map(|slot| slot as usize)
+    }
+
+    /// The id of the session in a slot leads there from now on.
+    fn enter(&mut self, slot: u32) {
+        let Self {
+            slots,
+            by_id,
+            hasher,
+            ..
+        } = self;
+        let hash = |slot: &u32| {
+            let session = slots.get(*slot as usize).and_then(Option::as_ref);
+            hasher.hash_one(session.map_or(&[][..], |session| session.id.as_modified_utf8()))
+        };
+        by_id.insert_unique(hash(&slot), slot, hash);
+    }
+
+    /// An id leads nowhere any more; the slot it led to.
+    fn strike(&mut self, id: &[u8]) -> Option<u32> {
+        let hash = self.hasher.hash_one(id);
+        let has_id = |slot: &u32| has_id(&self.slots, *slot, id);
+        let entry = self.by_id.find_entry(hash, has_id).ok()?;
+        Some(entry.remove().0)
     }
 
     pub(crate) fn contains(&self, id: &[u8]) -> bool {
-        self.by_id.contains_key(id)
+        self.find(id).is_some()
     }
 
     pub(crate) fn get(&self, id: &[u8]) -> Option<&DeltaSession> {
@@ -63,20 +104,19 @@ impl SessionTable {
         if let Some(slot) = self.slot(session.id.as_modified_utf8()) {
             return self.slots.get_mut(slot)?.replace(session);
         }
-        let id = session.id.clone();
         let slot = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);
             u32::try_from(self.slots.len().saturating_sub(1)).unwrap_or(u32::MAX)
         });
         if let Some(place) = self.slots.get_mut(slot as usize) {
             *place = Some(session);
-            self.by_id.insert(id, slot);
+            self.enter(slot);
         }
         None
     }
 
     pub(crate) fn remove(&mut self, id: &[u8]) -> Option<DeltaSession> {
-        let slot = self.by_id.remove(id)?;
+        let slot = self.strike(id)?;
         self.free.push(slot);
         self.slots.get_mut(slot as usize)?.take()
     }
@@ -87,11 +127,11 @@ impl SessionTable {
             return None;
         }
         let replaced = self.remove(new.as_modified_utf8());
-        if let Some(slot) = self.by_id.remove(old) {
+        if let Some(slot) = self.strike(old) {
             if let Some(Some(session)) = self.slots.get_mut(slot as usize) {
                 session.id = new.clone();
             }
-            self.by_id.insert(new.clone(), slot);
+            self.enter(slot);
         }
         replaced
     }

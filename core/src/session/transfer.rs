@@ -6,13 +6,13 @@ use core::time::Duration;
 use super::departed::Departure;
 use super::id::lane;
 use super::notes::{After, Completion, Part, Place, REQUEST_PREFIX, Request};
+use super::state::ReadState;
 use super::{
-    Cx, DeltaManager, DeltaSession, EventType, ManagerState, Out, SessionId, SessionMessage,
-    SessionRecord, Source, Stamp, StateReader, TransferOutcome, TransferResult,
+    Cx, DeltaManager, DeltaSession, EventType, ManagerState, Out, SessionMessage, SessionRecord,
+    Source, Stamp, TransferOutcome, TransferResult,
 };
 use crate::channel::{Channel, Lane, MemberIndex, SendOptions, To};
 use crate::cluster::{ClusterEvent, Origin};
-use crate::java::JavaError;
 use crate::plant::{Bug, planted};
 use crate::time::Instant;
 
@@ -41,6 +41,8 @@ pub(crate) struct Join {
     retry_at: Option<Instant>,
     /// Members that failed to give their state: they are asked last.
     unreliable: Vec<MemberIndex>,
+    /// The message of the state under way.
+    reading: ReadState,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -82,7 +84,7 @@ const BUDGET: usize = 4096;
 const IN_FLIGHT: Duration = Duration::from_secs(5);
 
 impl Join {
-    pub(crate) const fn new(now: Instant) -> Self {
+    pub(crate) fn new(now: Instant) -> Self {
         Self {
             phase: Phase::Starting,
             tried: Vec::new(),
@@ -97,6 +99,7 @@ impl Join {
             retries: 0,
             retry_at: None,
             unreliable: Vec::new(),
+            reading: ReadState::default(),
         }
     }
 
@@ -379,20 +382,24 @@ impl DeltaManager {
         payload: &[u8],
     ) {
         let from = source.index;
-        let read = self.read_state(payload);
-        let count = read.as_ref().ok().map(Vec::len);
+        let mut reading = core::mem::take(&mut self.join.reading);
+        let read = reading.read(payload, &self.config.limits.java);
+        let count = read.is_ok().then_some(reading.records.len());
         self.count_part(cx.now, source, unique_id, count);
-        match read {
-            Err(error) => self.unreadable(cx, from, EventType::AllSessionData, error),
-            Ok(mut records) => {
-                if planted(Bug::HalfTransfer) {
-                    records.truncate(records.len().div_ceil(2));
-                }
-                self.join.sessions = self.join.sessions.saturating_add(records.len());
-                for record in records {
-                    self.merge(cx, source, record);
-                }
-            }
+        if let Err(error) = read {
+            self.unreadable(cx, from, EventType::AllSessionData, error);
+        }
+        let records = &mut reading.records;
+        if planted(Bug::HalfTransfer) {
+            records.truncate(records.len().div_ceil(2));
+        }
+        self.join.sessions = self.join.sessions.saturating_add(records.len());
+        for record in records.drain(..) {
+            self.merge(cx, source, record);
+        }
+        // Whoever is asked sends more; what comes unasked may be all.
+        if matches!(self.join.phase, Phase::Asking(_)) {
+            self.join.reading = reading;
         }
     }
 
@@ -437,22 +444,11 @@ impl DeltaManager {
         }
     }
 
-    fn read_state(&self, payload: &[u8]) -> Result<Vec<SessionRecord>, JavaError> {
-        let mut reader = StateReader::new(payload, &self.config.limits.java)?;
-        let mut records = Vec::new();
-        while let Some(record) = reader.next_session()? {
-            records.push(record);
-        }
-        reader.finish()?;
-        Ok(records)
-    }
-
     /// Takes over a session of the state. One that is here and newer stays.
     fn merge(&mut self, cx: &mut Cx<'_>, source: Source, mut record: SessionRecord) {
         let skipped = u64::try_from(record.skipped).unwrap_or(u64::MAX);
         self.stats.values_skipped = self.stats.values_skipped.saturating_add(skipped);
-        let id = SessionId::from(record.id.clone());
-        let text = id.as_modified_utf8();
+        let text = record.id.as_modified_utf8();
         let gone = match self.departed.get(text) {
             // The donor has missed the change of id: an id given up must not open the session again.
             // Unless the session has got it back since, which one of ours says.
@@ -472,11 +468,9 @@ impl DeltaManager {
         record
             .attributes
             .retain(|(name, value)| self.filters.included(name, Some(value)));
-        let keep = self
-            .sessions
-            .get(text)
-            .is_some_and(|local| self.is_newer(cx.now, local, source, &record));
-        let known = self.sessions.contains(text);
+        let local = self.sessions.get(text);
+        let known = local.is_some();
+        let keep = local.is_some_and(|local| self.is_newer(cx.now, local, source, &record));
         if known {
             self.stats.session_replace_counter = self.stats.session_replace_counter.wrapping_add(1);
         }
@@ -495,10 +489,15 @@ impl DeltaManager {
             let since_ms = core::mem::take(&mut session.version);
             session.history.came_with(since_ms, used_ms);
         } else {
-            let local = self.sessions.get(text);
+            let local = self.sessions.get(session.id.as_modified_utf8());
             session.stamp_difference(local, &self.filters, used_ms, source.writer);
         }
-        if let Some(local) = self.sessions.get_mut(text) {
+        let id = self.join.is_ready().then(|| session.id.clone());
+        let local = match known {
+            true => self.sessions.get_mut(session.id.as_modified_utf8()),
+            false => None,
+        };
+        if let Some(local) = local {
             session.lane = local.lane;
             session.access_count = local.access_count;
             session.last_time_replicated_ms = local.last_time_replicated_ms;
@@ -508,10 +507,10 @@ impl DeltaManager {
             }
             *local = session;
         } else {
-            self.departed.recall(text);
+            self.departed.recall(session.id.as_modified_utf8());
             self.add(cx, session, Origin::Remote);
         }
-        if self.join.is_ready() {
+        if let Some(id) = id {
             self.apply_early(cx, &id);
         }
     }
@@ -639,6 +638,7 @@ impl DeltaManager {
                 self.stats.counter_no_state_transferred.wrapping_add(1);
         }
         self.join.phase = Phase::Ready;
+        self.join.reading = ReadState::default();
         self.join.outcome = Some(outcome);
         self.meet_again(cx.now);
         cx.events.push(ClusterEvent::StateTransfer {
