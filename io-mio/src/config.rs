@@ -140,6 +140,10 @@ pub struct Tuning {
     pub coalesce_within: Duration,
     /// After so many commands that left bytes, the command writes them itself. Default 64; at least 1.
     pub coalesce_commands: u32,
+    /// How long bytes for which nobody waits ([`Handle::with_unhurried`](crate::Handle::with_unhurried)) are left to be joined after the
+    /// last write: the first after a pause leave at once, what follows within this time together. Default 500 µs; zero writes
+    /// after every command. What is left when no command follows, the driver thread writes a millisecond or two later.
+    pub gather_within: Duration,
     /// How long the driver looks again and again for readiness before it sleeps, and a caller that drives in its place
     /// likewise. Default zero: it sleeps at once.
     ///
@@ -177,6 +181,7 @@ impl Default for Tuning {
             datagrams_per_turn: 64,
             coalesce_within: Duration::from_micros(10),
             coalesce_commands: 64,
+            gather_within: Duration::from_micros(500),
             spin: Duration::ZERO,
             lend: Duration::from_micros(200),
             readers: 0,

@@ -41,6 +41,17 @@ pub struct Shared<E> {
     pub(crate) waiters: Waiters,
 }
 
+/// When what a command wants written has to leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Haste {
+    /// As soon as it is likely that no more follows at once.
+    Now,
+    /// When its thread, which gives more commands, waits.
+    More,
+    /// Nobody waits for it.
+    Unhurried,
+}
+
 thread_local! {
     /// The engine whose lock this thread holds, by address: 0 if none.
     static INSIDE: Cell<usize> = const { Cell::new(0) };
@@ -137,16 +148,22 @@ impl<E> Shared<E> {
         (self.after)();
     }
 
-    /// Does what a command wants done; whether the driver thread has to be woken for the rest. With `more` its thread gives
-    /// more commands, or waits.
-    fn end_command(&self, state: &mut State<E>, now: Instant, more: bool) -> bool
+    /// Does what a command wants done; whether the driver thread has to be woken for the rest.
+    fn end_command(&self, state: &mut State<E>, now: Instant, haste: Haste) -> bool
     where
         E: Engine,
     {
         state.settle(now);
-        if more && state.leave_more() {
-            self.left.store(true, Ordering::Relaxed);
-            return state.must_wake(false);
+        match haste {
+            Haste::More if state.leave_more() => {
+                self.left.store(true, Ordering::Relaxed);
+                return state.must_wake(false);
+            }
+            Haste::Unhurried => {
+                let bytes = state.end_unhurried(now);
+                return state.must_wake(bytes);
+            }
+            Haste::More | Haste::Now => {}
         }
         let thread = INSIDE.with(|inside| std::ptr::from_ref(inside).addr());
         let followed = self.callers.load(Ordering::Relaxed) > 0;
@@ -417,7 +434,7 @@ impl<E: Engine> Handle<E> {
     ///
     /// If called by a command or a turn of the same engine, which already has it.
     pub fn with<R>(&self, command: impl FnOnce(&mut E, Instant) -> R) -> R {
-        self.command(command, false)
+        self.command(command, Haste::Now)
     }
 
     /// As [`with`](Self::with), for a thread that has more to do and then waits by [`drive_until`](Self::drive_until) or
@@ -429,17 +446,27 @@ impl<E: Engine> Handle<E> {
     ///
     /// As [`with`](Self::with).
     pub fn with_more<R>(&self, command: impl FnOnce(&mut E, Instant) -> R) -> R {
-        self.command(command, true)
+        self.command(command, Haste::More)
     }
 
-    fn command<R>(&self, command: impl FnOnce(&mut E, Instant) -> R, more: bool) -> R {
+    /// As [`with`](Self::with), for a command that sends what nobody waits for, so that it may leave a moment later, together with what
+    /// other commands send: see [`Tuning::gather_within`](crate::Tuning::gather_within).
+    ///
+    /// # Panics
+    ///
+    /// As [`with`](Self::with).
+    pub fn with_unhurried<R>(&self, command: impl FnOnce(&mut E, Instant) -> R) -> R {
+        self.command(command, Haste::Unhurried)
+    }
+
+    fn command<R>(&self, command: impl FnOnce(&mut E, Instant) -> R, haste: Haste) -> R {
         let shared = &*self.owner.shared;
         let mut state = shared.lock_for_command();
         let now = shared.now();
         let unfinished = Unfinished(shared);
         let result = command(&mut state.engine, now);
         std::mem::forget(unfinished);
-        let wake = shared.end_command(&mut state, now, more);
+        let wake = shared.end_command(&mut state, now, haste);
         shared.notify(&state);
         drop(state);
         if wake {
@@ -559,7 +586,7 @@ impl<E: Engine> Handle<E> {
             let unfinished = Unfinished(shared);
             let answer = command(&mut state.engine, now);
             std::mem::forget(unfinished);
-            if shared.end_command(&mut state, now, false) {
+            if shared.end_command(&mut state, now, Haste::Now) {
                 shared.wake();
             }
             let left = until.saturating_duration_since(StdInstant::now());

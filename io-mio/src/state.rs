@@ -42,7 +42,10 @@ pub struct State<E> {
     flushing: Vec<ConnId>,
     /// Commands since bytes were first left to gather.
     gathered: u32,
-    /// Which thread ran the last command, and when.
+    /// When bytes last were written for whoever had left some, and when a command for which nobody waits last left some.
+    flushed_at: Option<Instant>,
+    unhurried_at: Option<Instant>,
+    /// Which thread ran the last command that left bytes, and when.
     last_command: Option<(usize, Instant)>,
     /// How many commands have followed each other closely.
     burst: u32,
@@ -56,6 +59,10 @@ pub struct State<E> {
     /// The driver thread has ended.
     pub(crate) stopped: bool,
 }
+
+/// How often the driver thread looks while commands for which nobody waits leave bytes, and for how long after the last.
+const LOOK_EVERY: Duration = Duration::from_millis(1);
+const LOOK_FOR: Duration = Duration::from_millis(5);
 
 /// The least buffer that takes every datagram whole.
 const BUFFER_MIN: usize = 64 * 1024;
@@ -76,6 +83,8 @@ impl<E: Engine> State<E> {
             buffer,
             flushing: Vec::new(),
             gathered: 0,
+            flushed_at: None,
+            unhurried_at: None,
             last_command: None,
             burst: 0,
             waiting: Waiting::Awake,
@@ -110,6 +119,10 @@ impl<E: Engine> State<E> {
     /// rule to send their next message, it writes itself when it has woken all.
     pub(crate) fn end_command(&mut self, now: Instant, thread: usize, followed: bool) -> bool {
         self.sockets.stats.commands += 1;
+        if self.sockets.dirty.is_empty() {
+            self.gathered = 0;
+            return false;
+        }
         let within = self.sockets.tuning.coalesce_within;
         let burst = self
             .last_command
@@ -119,10 +132,6 @@ impl<E: Engine> State<E> {
             true => self.burst.saturating_add(1),
             false => 0,
         };
-        if self.sockets.dirty.is_empty() {
-            self.gathered = 0;
-            return false;
-        }
         self.gathered += 1;
         let left = burst || followed || self.returns;
         if left && self.gathered < self.sockets.tuning.coalesce_commands {
@@ -176,6 +185,32 @@ impl<E: Engine> State<E> {
                 .is_some_and(|(_, at)| now.since(at) < tuning.coalesce_within)
     }
 
+    /// After a command for whose bytes nobody waits: they leave at once after a pause, and with those of the next commands
+    /// if others have just left. Whether the driver thread has to be woken for them.
+    pub(crate) fn end_unhurried(&mut self, now: Instant) -> bool {
+        self.sockets.stats.commands += 1;
+        if self.sockets.dirty.is_empty() {
+            self.gathered = 0;
+            return false;
+        }
+        self.gathered += 1;
+        let tuning = &self.sockets.tuning;
+        let paused = self
+            .flushed_at
+            .is_none_or(|at| now.since(at) >= tuning.gather_within);
+        if paused || self.gathered >= tuning.coalesce_commands {
+            self.flush(now);
+            return !self.sockets.dirty.is_empty();
+        }
+        self.sockets.stats.deferred += 1;
+        self.unhurried_at = Some(now);
+        // Woken once it looks by itself for as long as this goes on.
+        match self.waiting {
+            Waiting::Until(until) => until.is_none_or(|until| until.since(now) > LOOK_EVERY),
+            Waiting::Awake | Waiting::StandsBy => false,
+        }
+    }
+
     /// Whether the driver thread has to be woken for what a command has left: `bytes`, or an earlier deadline. Says so
     /// once.
     pub(crate) fn must_wake(&mut self, bytes: bool) -> bool {
@@ -202,6 +237,13 @@ impl<E: Engine> State<E> {
         let until = match (self.engine.poll_timeout(), self.sockets.accept_at) {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
+        };
+        let until = match self.unhurried_at {
+            Some(at) if now.since(at) < LOOK_FOR => {
+                let soon = now + LOOK_EVERY;
+                Some(until.map_or(soon, |until| until.min(soon)))
+            }
+            _ => until,
         };
         if until.is_some_and(|until| until <= now) {
             return None;
@@ -322,6 +364,7 @@ impl<E: Engine> State<E> {
         if self.sockets.dirty.is_empty() {
             return;
         }
+        self.flushed_at = Some(now);
         std::mem::swap(&mut self.sockets.dirty, &mut self.flushing);
         while let Some(conn) = self.flushing.pop() {
             if let Some(stream) = self.sockets.streams.get_mut(conn) {

@@ -77,6 +77,59 @@ fn a_command_writes_by_itself_and_a_burst_gathers() {
 }
 
 #[test]
+fn what_nobody_waits_for_gathers_and_leaves_without_another_command() {
+    const SENT: u64 = 1_000;
+    // The first writes, and every 64th for the others.
+    let gathered = SENT - 1 - SENT / 64;
+    for (within, least, most) in [
+        (Duration::ZERO, 0, 0),
+        (Duration::from_secs(3600), gathered, SENT),
+    ] {
+        let (server, addr) = run(Toy::new(Role::Count));
+        let mut config = config();
+        config.tuning.gather_within = within;
+        let (client, _) = run_with(bind(config).unwrap(), Toy::new(Role::Count));
+        let conn = connect(&client, addr);
+        let before = client.driver_stats();
+        for _ in 0..SENT {
+            client.with_unhurried(|toy, _| toy.send(conn, b"12345678"));
+        }
+        let after = client.driver_stats();
+        let deferred = after.deferred - before.deferred;
+        assert!((least..=most).contains(&deferred), "{within:?}: {deferred}");
+        // The driver looks by itself.
+        until(&server, |toy| {
+            toy.conns
+                .values()
+                .any(|c| c.received_len == 8_000)
+                .then_some(())
+        });
+    }
+}
+
+#[test]
+fn commands_that_send_nothing_make_no_burst() {
+    let (server, addr) = run(Toy::new(Role::Count));
+    let mut config = config();
+    config.tuning.coalesce_within = Duration::from_secs(3600);
+    let (client, _) = run_with(bind(config).unwrap(), Toy::new(Role::Count));
+    let conn = connect(&client, addr);
+    let before = client.driver_stats();
+    for _ in 0..10 {
+        client.with(|toy, _| toy.fired);
+    }
+    client.with(|toy, _| toy.send(conn, b"12345678"));
+    let after = client.driver_stats();
+    assert_eq!(after.deferred - before.deferred, 0);
+    until(&server, |toy| {
+        toy.conns
+            .values()
+            .any(|c| c.received_len == 8)
+            .then_some(())
+    });
+}
+
+#[test]
 fn a_nearer_deadline_wakes_the_driver() {
     let (node, _) = run(Toy::new(Role::Collect));
     for after in [
