@@ -1,5 +1,6 @@
 //! The session manager of one web application, as programs hold it.
 
+use std::cell::Cell;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,8 +19,9 @@ use crate::delivery::Delivery;
 use crate::error::ContextError;
 use crate::event::StateTransfer;
 use crate::notices::Context;
+use crate::request::{Begun, SessionRequest};
 use crate::web::SessionError;
-use crate::web::store::{Completed, SessionStore};
+use crate::web::store::{Completed, JoinedAndSet, SessionStore};
 
 /// The sessions of one web application, all of them on every node (`DeltaManager`). Clones are handles to the
 /// same one.
@@ -301,6 +303,58 @@ impl DeltaManager {
         }
     }
 
+    /// A whole request on a session at once: begins to use it, lets `work` look at it and change it, sends what was changed and ends
+    /// the use. What `work` returned, and a delivery if the cluster's send options ask for acknowledgements.
+    ///
+    /// Under one lock, where [`access`](Self::access), [`set_attribute`](Self::set_attribute),
+    /// [`request_completed`](Self::request_completed) and [`end_access`](Self::end_access) take it four times. `work` must neither
+    /// block nor use the cluster: that would wait for itself, and panics instead.
+    ///
+    /// ```
+    /// # fn visit(manager: &folkmoot::DeltaManager, id: &folkmoot::SessionId) -> Result<(), folkmoot::SessionError> {
+    /// let (before, delivery) = manager.request(id, |session| session.set_attribute("cart", "3 apples"))?;
+    /// println!("it was {:?}", before?);
+    /// if let Some(delivery) = delivery {
+    ///     assert!(delivery.wait().is_complete());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The session is not here or its time is over: `work` has not been called. Or nothing was sent to anybody: the changes wait for
+    /// the next attempt.
+    pub fn request<R>(
+        &self,
+        id: &SessionId,
+        work: impl FnOnce(&mut SessionRequest<'_>) -> R,
+    ) -> Result<(R, Option<Delivery>), SessionError> {
+        if self.cluster.is_stopped() {
+            return Err(SessionError::Stopped);
+        }
+        let mut work = Some(work);
+        let mut attempt =
+            |engine: &mut Engine, now| match SessionRequest::begin(engine, now, self.id, id) {
+                Begun::Here(mut session) => {
+                    let result = work.take().map(|work| work(&mut session));
+                    let sent = session.complete();
+                    Some(sent.map(|sent| (result, sent.and_then(|id| self.expect(id)))))
+                }
+                Begun::Absent => Some(Err(SessionError::Invalidated)),
+                Begun::Fetching => None,
+            };
+        let outcome = match self.completing(&mut attempt) {
+            Some(outcome) => Some(outcome),
+            None => waiting(|| self.inner().handle.wait_for(FETCH_MAX, attempt)),
+        };
+        match outcome {
+            Some(Ok((Some(result), delivery))) => Ok((result, delivery)),
+            Some(Err(error)) => Err(error),
+            Some(Ok((None, _))) | None => Err(SessionError::Invalidated),
+        }
+    }
+
     /// Ends every session whose primary is this node, here and in the cluster (`expireAllLocalSessions`); how many.
     pub fn expire_all_local_sessions(&self) -> usize {
         self.inner()
@@ -368,6 +422,18 @@ impl DeltaManager {
             .map_err(SessionError::from)
     }
 
+    /// Runs a command that ends a request: nobody waits for what it sends, unless the members acknowledge it.
+    fn completing<R>(
+        &self,
+        command: impl FnOnce(&mut Engine, folkmoot_core::time::Instant) -> R,
+    ) -> R {
+        let handle = &self.inner().handle;
+        match self.ack_policy {
+            AckPolicy::Never => handle.with_unhurried(command),
+            AckPolicy::OnReceipt | AckPolicy::OnProcessed => handle.with(command),
+        }
+    }
+
     /// Begins to wait for a message if the members owe an acknowledgement. To be called under the lock under which it was
     /// sent: it cannot be settled before it is waited for.
     fn expect(&self, id: UniqueId) -> Option<Delivery> {
@@ -384,7 +450,7 @@ impl DeltaManager {
         if self.cluster.is_stopped() {
             return Err(SessionError::Stopped);
         }
-        self.inner().handle.with(|engine, now| {
+        self.completing(|engine, now| {
             let id = id();
             let sent = engine.request_completed(now, self.id, &id);
             if let Some(session) = leaving {
@@ -415,6 +481,23 @@ impl SessionStore for DeltaManager {
 
     fn join(&self, id: &SessionId) -> Option<Arc<ActiveSession>> {
         self.access_and(id, |_, _| self.context.active.enter(id))
+    }
+
+    fn join_and_set(
+        &self,
+        id: &SessionId,
+        name: &str,
+        value: &mut Option<JavaBytes>,
+    ) -> Option<JoinedAndSet> {
+        let place = Cell::new(value.take());
+        let joined = self.access_and(id, |engine, now| {
+            let value = place.take()?;
+            let set = engine.set_attribute(now, self.id, id, name, value);
+            let active = self.context.active.enter(id);
+            Some((active, set.map_err(SessionError::from)))
+        });
+        *value = place.take();
+        joined.flatten()
     }
 
     fn create(&self) -> Result<Arc<ActiveSession>, SessionError> {

@@ -57,6 +57,7 @@ mod notices;
 mod pattern;
 mod quota;
 mod replicated_context;
+mod request;
 mod settings;
 pub mod web;
 
@@ -87,6 +88,7 @@ pub use folkmoot_uring::{Driver, ParseDriverError};
 pub use messages::{Message, Messages};
 pub use pattern::{PatternError, name_filter};
 pub use replicated_context::ReplicatedContext;
+pub use request::SessionRequest;
 pub use settings::SendOptionsSetting;
 pub use web::cookie::{CookieConfig, SameSite};
 pub use web::{Session, SessionError, SessionLayer, SessionLayerStats, SessionManager};

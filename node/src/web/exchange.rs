@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use folkmoot_core::java::JavaBytes;
+
 use super::SessionError;
 use super::store::{Completed, SessionStore};
 use crate::delivery::Delivery;
@@ -96,6 +98,31 @@ impl RequestSession {
         state.tell = Some(active.id());
         state.current = Current::Active(Arc::clone(&active));
         Ok(active)
+    }
+
+    /// Sets an attribute, in a session created if need be; gives what it was. If nobody has asked for the session before, it is
+    /// joined in the same step.
+    pub(crate) fn set_attribute(
+        &self,
+        name: &str,
+        value: JavaBytes,
+    ) -> Result<Option<JavaBytes>, SessionError> {
+        let mut value = Some(value);
+        let mut state = self.state();
+        if let (Current::Unresolved, Some(id)) = (&state.current, &state.requested)
+            && let Some((active, set)) = self.store.join_and_set(id, name, &mut value)
+        {
+            state.current = Current::Active(active);
+            if state.committed {
+                self.changed_late.store(true, Ordering::Release);
+            }
+            return set;
+        }
+        drop(state);
+        let active = self.joined_or_created()?;
+        self.changing();
+        let value = value.unwrap_or(JavaBytes::NULL);
+        self.store.set_attribute(&active, name, value)
     }
 
     pub(crate) fn change_id(&self) -> Result<SessionId, SessionError> {

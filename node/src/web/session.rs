@@ -81,9 +81,7 @@ impl Session {
         value: JavaBytes,
     ) -> Result<Option<JavaBytes>, SessionError> {
         check_name(name)?;
-        let active = self.request.joined_or_created()?;
-        self.request.changing();
-        self.request.store().set_attribute(&active, name, value)
+        self.request.set_attribute(name, value)
     }
 
     /// Removes the attribute `name` and returns what it was.

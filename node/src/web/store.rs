@@ -25,6 +25,18 @@ pub(crate) trait SessionStore: Send + Sync + 'static {
     /// Begins an access to a session that exists and is valid: from now on it is not new.
     fn join(&self, id: &SessionId) -> Option<Arc<ActiveSession>>;
 
+    /// As [`join`](Self::join), and sets an attribute at once: `value` is taken if the session is here.
+    fn join_and_set(
+        &self,
+        id: &SessionId,
+        name: &str,
+        value: &mut Option<JavaBytes>,
+    ) -> Option<JoinedAndSet> {
+        let active = self.join(id)?;
+        let set = self.set_attribute(&active, name, value.take()?);
+        Some((active, set))
+    }
+
     /// Creates a session and begins an access to it.
     fn create(&self) -> Result<Arc<ActiveSession>, SessionError>;
 
@@ -87,6 +99,9 @@ pub(crate) trait SessionStore: Send + Sync + 'static {
     /// Ends an access.
     fn leave(&self, session: Arc<ActiveSession>);
 }
+
+/// A session that a request has joined, and what the attribute that it set was before.
+pub(crate) type JoinedAndSet = (Arc<ActiveSession>, Result<Option<JavaBytes>, SessionError>);
 
 /// What the end of a request led to.
 #[derive(Debug)]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use folkmoot::{DeltaManagerConfig, Event, TransferResult, name_filter};
+use folkmoot::{DeltaManagerConfig, Event, SessionError, TransferResult, name_filter};
 
 use crate::support::{Node, PATIENCE, Plan, until};
 
@@ -65,6 +65,55 @@ async fn with_options_6_the_change_is_everywhere_when_the_response_leaves() {
         for node in &nodes {
             assert_eq!(node.attributes(&id), Some(vec![format!("k={number}")]));
         }
+    }
+}
+
+#[test]
+fn a_whole_request_changes_a_session_everywhere() {
+    for options in MODES {
+        let nodes = Plan::of(2).start_all(options);
+        let manager = &nodes[0].manager;
+        let id = manager.create_session().expect("room for one");
+        manager.end_access(&id);
+        for number in 0..50 {
+            let value = number.to_string();
+            let (before, delivery) = manager
+                .request(&id, |session| {
+                    assert_eq!(session.id(), &id);
+                    let before = session.attribute("cart");
+                    session.remove_attribute("note").expect("a short name");
+                    session.set_attribute("last", number).expect("a short name");
+                    let changed = session.write_attribute("cart", value.as_str());
+                    assert!(changed.expect("a short name"));
+                    before
+                })
+                .expect("it is there");
+            let before = before.and_then(|value| value.as_string());
+            let before = before.map(|text| text.to_string_lossy().into_owned());
+            let wanted = (number > 0).then(|| (number - 1).to_string());
+            assert_eq!(before, wanted);
+            assert_eq!(delivery.is_some(), options == 6);
+            if let Some(delivery) = delivery {
+                assert!(delivery.wait().is_complete());
+                let there = nodes[1].manager.attribute(&id, "cart");
+                let there = there.and_then(|value| value.as_string());
+                assert_eq!(there.expect("a string"), value.as_str());
+            }
+        }
+        until("the last change has come", || {
+            let there = nodes[1].manager.attribute(&id, "cart");
+            there
+                .and_then(|value| value.as_string())
+                .is_some_and(|there| there == "49")
+        });
+        // A request that panics is over, too, and the cluster goes on.
+        let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            manager.request(&id, |_| panic!("on purpose"))
+        }));
+        assert!(panicked.is_err());
+        assert!(manager.expire_session(&id));
+        let gone = manager.request(&id, |_| ());
+        assert!(matches!(gone, Err(SessionError::Invalidated)), "{gone:?}");
     }
 }
 
