@@ -18,6 +18,7 @@ use folkmoot_core::wire::{
 };
 
 use crate::Result;
+use crate::joining::{Joining, SESSIONS};
 use crate::machines::{BATCH, Channels, Clusters};
 
 /// More than the committed count by this factor fails.
@@ -45,6 +46,16 @@ const PATHS: &[HotPath] = &[
         |n| channel(n, 6),
     ),
     ("session delta of 1 KiB, set to applied", 1, session),
+    (
+        "session request that changes 1 KiB, begun to applied",
+        1,
+        request,
+    ),
+    (
+        "state transfer, a session of 1 KiB, asked for to compared",
+        SESSIONS as u64,
+        transfer,
+    ),
 ];
 
 fn block() -> Result<Vec<u8>> {
@@ -149,6 +160,20 @@ fn session(times: u64) -> Result<()> {
         true => Ok(()),
         false => Err("the change has not arrived".into()),
     }
+}
+
+fn request(times: u64) -> Result<()> {
+    let mut clusters = Clusters::new()?;
+    (0..times).try_for_each(|_| clusters.use_and_change())?;
+    match clusters.agree() {
+        true => Ok(()),
+        false => Err("the change has not arrived".into()),
+    }
+}
+
+fn transfer(times: u64) -> Result<()> {
+    let mut joining = Joining::new()?;
+    (0..times).try_for_each(|_| joining.join())
 }
 
 /// Runs one path, for callgrind to count.

@@ -9,6 +9,7 @@ pub mod compare;
 pub mod drivers;
 pub mod instructions;
 pub mod java;
+pub mod joining;
 pub mod knobs;
 pub mod latency;
 pub mod local;

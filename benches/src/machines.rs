@@ -244,6 +244,24 @@ impl Clusters {
         })
     }
 
+    /// As [`change`](Self::change), as a whole request does it: joins the session, changes it, sends, leaves it.
+    ///
+    /// # Errors
+    /// As [`change`](Self::change).
+    pub fn use_and_change(&mut self) -> Result<()> {
+        self.number += 1;
+        write_value(&mut self.text, self.number);
+        self.request(|cluster, now, context, session, text| {
+            cluster.access_session(now, context, session);
+            cluster.write_attribute(now, context, session, "cart", text)?;
+            Ok(())
+        })?;
+        let (now, context, session) = (self.now, self.contexts[0], &self.session);
+        self.pipe
+            .with(0, |cluster| cluster.end_access(now, context, session));
+        Ok(())
+    }
+
     /// Changes 1 KiB of the session on the first, with a value that the application has made.
     ///
     /// # Errors

@@ -83,15 +83,20 @@ fn received(manager: &DeltaManager) -> u64 {
 fn deltas(manager: &DeltaManager, id: &SessionId, count: u64, size: usize) -> Result<()> {
     let mut latencies = Latencies::default();
     let mut full = 0;
+    let mut value = "x".repeat(size);
     for number in 0..count {
-        let fill = char::from(b'a' + (number % 26) as u8);
-        let value: String = std::iter::repeat_n(fill, size).collect();
-        manager.access(id);
-        manager.set_attribute(id, "cart", value.as_str())?;
+        // As the other side does: one character is another one each time.
+        let at = usize::try_from(number)? % size;
+        value.replace_range(at..=at, "y");
         let began = std::time::Instant::now();
         let delivery = loop {
-            match manager.request_completed(id) {
-                Ok(delivery) => break delivery,
+            match manager.request(id, |session| {
+                session.write_attribute("cart", value.as_str())
+            }) {
+                Ok((changed, delivery)) => {
+                    changed?;
+                    break delivery;
+                }
                 // A full queue: room comes as the other node reads.
                 Err(SessionError::Send(_)) => {
                     full += 1;
@@ -100,13 +105,13 @@ fn deltas(manager: &DeltaManager, id: &SessionId, count: u64, size: usize) -> Re
                 Err(error) => return Err(error.into()),
             }
         };
+        value.replace_range(at..=at, "x");
         if let Some(delivery) = delivery {
             if !delivery.wait().is_complete() {
                 return Err("a delta was not acknowledged".into());
             }
             latencies.add(u64::try_from(began.elapsed().as_nanos())?);
         }
-        manager.end_access(id);
     }
     println!("SENT 0 {full} {}", latencies.report());
     Ok(())
@@ -116,8 +121,9 @@ fn deltas(manager: &DeltaManager, id: &SessionId, count: u64, size: usize) -> Re
 fn serve(manager: &DeltaManager, http: u16, size: usize) -> Result<()> {
     let number = &*Box::leak(Box::new(AtomicU64::new(0)));
     let put = move |session: Session| async move {
-        let fill = char::from(b'a' + (number.fetch_add(1, Ordering::Relaxed) % 16) as u8);
-        let value: String = std::iter::repeat_n(fill, size).collect();
+        let fill = b'a' + (number.fetch_add(1, Ordering::Relaxed) % 16) as u8;
+        let mut value = "x".repeat(size);
+        value.replace_range(..1, char::from(fill).encode_utf8(&mut [0; 4]));
         session.insert("cart", &value)?;
         Ok::<_, SessionError>("ok")
     };
