@@ -45,6 +45,8 @@ pub struct State<E> {
     /// When bytes last were written for whoever had left some, and when a command for which nobody waits last left some.
     flushed_at: Option<Instant>,
     unhurried_at: Option<Instant>,
+    /// Somebody waits for what has been left.
+    hurried: bool,
     /// Which thread ran the last command that left bytes, and when.
     last_command: Option<(usize, Instant)>,
     /// How many commands have followed each other closely.
@@ -85,6 +87,7 @@ impl<E: Engine> State<E> {
             gathered: 0,
             flushed_at: None,
             unhurried_at: None,
+            hurried: false,
             last_command: None,
             burst: 0,
             waiting: Waiting::Awake,
@@ -136,6 +139,7 @@ impl<E: Engine> State<E> {
         let left = burst || followed || self.returns;
         if left && self.gathered < self.sockets.tuning.coalesce_commands {
             self.sockets.stats.deferred += 1;
+            self.hurried = true;
             return burst || !followed;
         }
         self.flush(now);
@@ -198,7 +202,8 @@ impl<E: Engine> State<E> {
         let paused = self
             .flushed_at
             .is_none_or(|at| now.since(at) >= tuning.gather_within);
-        if paused || self.gathered >= tuning.coalesce_commands {
+        // Another thread may have left its own to this one.
+        if paused || self.hurried || self.gathered >= tuning.coalesce_commands {
             self.flush(now);
             return !self.sockets.dirty.is_empty();
         }
@@ -361,6 +366,7 @@ impl<E: Engine> State<E> {
     /// Writes what every dirty stream has gathered.
     pub fn flush(&mut self, now: Instant) {
         self.gathered = 0;
+        self.hurried = false;
         if self.sockets.dirty.is_empty() {
             return;
         }

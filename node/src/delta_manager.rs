@@ -224,9 +224,7 @@ impl DeltaManager {
 
     /// Ends a use that [`access`](Self::access) or [`create_session`](Self::create_session) began.
     pub fn end_access(&self, id: &SessionId) {
-        self.inner()
-            .handle
-            .with(|engine, now| engine.end_access(now, self.id, id));
+        self.on_the_way(|engine, now| engine.end_access(now, self.id, id));
     }
 
     /// Sets an attribute here; [`request_completed`](Self::request_completed) sends it. Returns what it was.
@@ -403,7 +401,7 @@ impl DeltaManager {
             Access::Absent => Some(None),
             Access::Fetching => None,
         };
-        match self.inner().handle.with(access) {
+        match self.on_the_way(access) {
             Some(outcome) => outcome,
             None => waiting(|| self.inner().handle.wait_for(FETCH_MAX, access)).flatten(),
         }
@@ -416,10 +414,19 @@ impl DeltaManager {
         if self.cluster.is_stopped() {
             return Err(SessionError::Stopped);
         }
-        self.inner()
-            .handle
-            .with(command)
-            .map_err(SessionError::from)
+        self.on_the_way(command).map_err(SessionError::from)
+    }
+
+    /// Runs a command in the middle of a request: nobody waits for what it may send, unless it fetches a session.
+    fn on_the_way<R>(
+        &self,
+        command: impl FnOnce(&mut Engine, folkmoot_core::time::Instant) -> R,
+    ) -> R {
+        let handle = &self.inner().handle;
+        match self.fetches {
+            true => handle.with(command),
+            false => handle.with_unhurried(command),
+        }
     }
 
     /// Runs a command that ends a request: nobody waits for what it sends, unless the members acknowledge it.
@@ -576,7 +583,7 @@ impl SessionStore for DeltaManager {
             bound
         };
         if !self.fetches {
-            return self.inner().handle.with(bind);
+            return self.on_the_way(bind);
         }
         // As `BackupManager.findSession`: to look for it is to take it over.
         let bound = self.access_and(from, |engine, now| {
@@ -604,7 +611,7 @@ impl SessionStore for DeltaManager {
     }
 
     fn leave(&self, session: Arc<ActiveSession>) {
-        self.inner().handle.with(|engine, now| {
+        self.on_the_way(|engine, now| {
             engine.end_access(now, self.id, &session.id());
             self.context.active.leave(&session);
         });
