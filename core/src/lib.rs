@@ -80,6 +80,8 @@ mod log;
 #[cfg(feature = "alloc")]
 pub mod map;
 pub mod membership;
+#[cfg(feature = "alloc")]
+mod memory;
 #[cfg(feature = "plant")]
 pub mod plant;
 #[cfg(all(feature = "alloc", not(feature = "plant")))]

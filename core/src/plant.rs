@@ -93,6 +93,10 @@ bugs! {
     EndUnsaid = "end-unsaid",
     /// the removal of an attribute is not applied on copies
     RemovalLost = "removal-lost",
+    /// a map forgets what was removed from it
+    RemovedForgotten = "removed-forgotten",
+    /// who gave a newcomer its entries does not tell it what was removed meanwhile
+    RemovalUntold = "removal-untold",
     /// nobody looks for sessions whose time is over
     ExpiryTimerLost = "expiry-timer-lost",
 }

@@ -1,6 +1,8 @@
 //! What bytes on the wire are, in words.
 
-use folkmoot_core::java::Limits;
+use folkmoot_core::channel::rpc::{RpcKind, RpcMessage};
+use folkmoot_core::java::{JavaBytes, Limits};
+use folkmoot_core::map::MapMessage;
 use folkmoot_core::session::{DeltaRequest, EventType, SessionMessage};
 use folkmoot_core::wire::{
     Acknowledgement, ChannelData, Control, Deframed, MemberBlock, deframe, read_ack,
@@ -111,10 +113,53 @@ pub(crate) fn frame(data: &[u8]) -> Seen {
                 parcel.from, parcel.boot, parcel.lane, parcel.number
             ),
         ),
-        (None, None) => session(message.message),
+        (None, None) => map(message.message).unwrap_or_else(|| session(message.message)),
     };
     seen.text.push_str(&format!(" [{options}]"));
     seen
+}
+
+/// A message of a replicated map, or a call about one: its kind and the key; `None` for anything else.
+fn map(message: &[u8]) -> Option<Seen> {
+    if RpcMessage::is_rpc(message) {
+        let rpc = RpcMessage::read(message, &Limits::DEFAULT).ok()?;
+        let way = match rpc.kind {
+            RpcKind::Request => "asks",
+            RpcKind::Reply => "answers",
+            RpcKind::NoChannel => "answers that it has no such map",
+        };
+        let Some(about) = MapMessage::read(rpc.message.as_bytes()) else {
+            return Some(Seen::new("map call", format!("{way} null")));
+        };
+        let seen = about_map(&about);
+        let text = format!("{way} {}", seen.text);
+        return Some(Seen { text, ..seen });
+    }
+    MapMessage::read(message).map(|message| about_map(&message))
+}
+
+fn about_map(message: &MapMessage<'_>) -> Seen {
+    let kind = message
+        .kind()
+        .map_or("unknown map message", |kind| kind.name());
+    let key = message.key.unwrap_or_default();
+    let key = JavaBytes::new(key.to_vec().into(), &Limits::DEFAULT).ok();
+    let session = key.and_then(|key| key.as_string());
+    let session = session.map(|key| key.to_string_lossy().into_owned());
+    let mut text = kind.to_owned();
+    if let Some(session) = &session {
+        text.push_str(&format!(" {session}"));
+    }
+    match (message.diff_value.filter(|_| message.diff), message.value) {
+        (Some(diff), _) => text.push_str(&format!(" with a diff of {} bytes", diff.len())),
+        (None, Some(value)) => text.push_str(&format!(" with {} bytes", value.len())),
+        (None, None) => {}
+    }
+    Seen {
+        kind,
+        session,
+        text,
+    }
 }
 
 /// A session message: its kind, its session's id, and the names that a delta changes.

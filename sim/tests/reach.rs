@@ -114,5 +114,14 @@ fn maps_meet_everything() {
         "front sessions not found after faults",
         "front sessions that outlived a node",
         "front older values read after faults",
+        "front sessions ended",
+        "map refused because it was removed",
+        "map told of a removal",
+        "with Tomcats",
+        "with somebody hostile",
+        "Tomcat map messages taken",
+        "Tomcat sessions made",
+        "Tomcat sessions of others taken over",
+        "Tomcat states of maps given",
     ]);
 }

@@ -97,6 +97,11 @@ fn what_was_found_once_stays_fixed() {
     for seed in of_sessions.chain(of_comparing).chain(unused) {
         plain::<SessionMode>(seed..seed + 1);
     }
+    // A session ended while its primary gave a newcomer its copy, and stayed there.
+    let removed = [555];
+    for seed in removed {
+        plain::<MapsMode>(seed..seed + 1);
+    }
 }
 
 /// Twenty-four hours of virtual time, with faults all along.

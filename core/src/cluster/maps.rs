@@ -3,6 +3,7 @@
 use alloc::collections::VecDeque;
 use alloc::string::ToString;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use bytes::Bytes;
 
@@ -27,6 +28,11 @@ pub struct ReplicatedContextConfig {
     pub map_send_options: SendOptions,
     /// Attributes. Those of others on top are refused and counted. Default 65,536.
     pub attributes_max: usize,
+    /// How long the name of an attribute that was removed is remembered, so that neither a copy that was under way nor a node that
+    /// was cut off brings it back. Default 1 hour.
+    pub departed_memory: Duration,
+    /// Names remembered so. Default 65,536.
+    pub departed_max: usize,
 }
 
 impl Default for ReplicatedContextConfig {
@@ -34,6 +40,8 @@ impl Default for ReplicatedContextConfig {
         Self {
             map_send_options: SendOptions::USE_ACK,
             attributes_max: 65_536,
+            departed_memory: Duration::from_secs(3600),
+            departed_max: 65_536,
         }
     }
 }
@@ -100,6 +108,10 @@ impl MapOwner for Attributes<'_> {
         out: &mut Vec<u8>,
     ) -> Result<(), crate::java::JavaError> {
         self.plain.write(value, out)
+    }
+
+    fn identity(&self, value: &JavaBytes) -> Option<u64> {
+        self.plain.identity(value)
     }
 
     fn refused(&mut self, from: Option<MemberIndex>, reason: MapRefusal) {
@@ -442,6 +454,8 @@ impl Managers {
         let map = MapConfig {
             map_send_options: config.map_send_options,
             entries_max: config.attributes_max,
+            departed_memory: config.departed_memory,
+            departed_max: config.departed_max.max(1),
             ..MapConfig::new(MapKind::Full)
         };
         let mut made = None;
@@ -599,12 +613,20 @@ impl Cluster {
         context: ContextId,
         name: &str,
     ) -> Option<UniqueId> {
-        let map = &mut self.managers.maps.context_mut(context)?.map;
+        let limits = self.config.java_limits;
+        let Managers { maps, events, .. } = &mut self.managers;
+        let map = &mut maps.context_mut(context)?.map;
         let mut out = MapOut {
             channel: &mut self.channel,
             buffer: &mut self.buffer,
         };
-        let sent = map.remove(now, &mut out, &attribute_key(name));
+        let mut owner = Attributes {
+            plain: PlainValues { limits },
+            context,
+            events,
+        };
+        let sent = map.remove(now, &mut out, &mut owner, &attribute_key(name));
+        self.managers.due = Some(Instant::ZERO);
         self.channel_events(now);
         sent?.0
     }

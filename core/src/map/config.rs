@@ -28,6 +28,13 @@ pub struct MapConfig {
     pub access_timeout: Duration,
     /// Entries, proxies included. Those of others on top are refused and counted. Default 1,048,576.
     pub entries_max: usize,
+    /// How long the key of an entry that was removed is remembered, so that a copy that was under way, or that somebody has who was
+    /// cut off, does not bring it back. Default 1 hour.
+    pub departed_memory: Duration,
+    /// Keys remembered so. Default 65,536.
+    pub departed_max: usize,
+    /// Whether a key names one value only, as a session's id does, and is not put again by whoever likes. Default false.
+    pub keys_are_unique: bool,
     /// Bounds for every Java stream that is read.
     pub java: Limits,
 }
@@ -41,6 +48,9 @@ impl MapConfig {
             rpc_timeout: Duration::from_millis(15_000),
             access_timeout: Duration::from_millis(5_000),
             entries_max: 1 << 20,
+            departed_memory: Duration::from_secs(3600),
+            departed_max: 65_536,
+            keys_are_unique: false,
             java: Limits::DEFAULT,
         }
     }
@@ -74,4 +84,8 @@ pub struct MapStats {
     pub lost: u64,
     /// Entries of others refused because of `entries_max`.
     pub entries_refused: u64,
+    /// Messages and listed entries that would have brought back what was removed.
+    pub departed_refused: u64,
+    /// Times that somebody who did not know of a removal was told.
+    pub departed_told: u64,
 }

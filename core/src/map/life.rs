@@ -4,9 +4,6 @@ use alloc::vec::Vec;
 use core::mem;
 use core::time::Duration;
 
-use bytes::Bytes;
-use hashbrown::HashSet;
-
 use super::config::MapKind;
 use super::entry::{EntryState, Who};
 use super::kind::{MapMessageType, MapState};
@@ -16,6 +13,7 @@ use super::replicated::{MapOut, ReplicatedMap, block_of, others};
 use crate::channel::rpc::{CallId, RpcOption};
 use crate::channel::{Lane, Member, MemberIndex, SendOptions, To};
 use crate::time::Instant;
+use bytes::Bytes;
 
 /// How far a map is with itself and with the others.
 #[derive(Debug)]
@@ -35,8 +33,8 @@ pub(super) struct Life {
     /// The next slot that is looked at, while a scan is under way.
     cursor: Option<usize>,
     again: Option<Instant>,
-    /// Keys removed while states are fetched: a list may be older.
-    removed: HashSet<Bytes>,
+    /// Members that did not give their state when they were asked, and how often.
+    silent: Vec<(MemberIndex, u8)>,
     /// What the start brought.
     pub(super) got: usize,
     donor: Option<MemberIndex>,
@@ -77,8 +75,8 @@ const MOVES_MAX: usize = 256;
 const FOLLOW_UPS_MAX: usize = 256;
 /// After how long what could not be done is tried again.
 const AGAIN: Duration = Duration::from_secs(1);
-/// Removed keys remembered while states are fetched.
-const REMOVED_MAX: usize = 65_536;
+/// How often a member that came back is asked for its state, if it does not answer.
+const ASKED_MAX: u8 = 3;
 
 impl Life {
     pub(super) fn new(now: Instant) -> Self {
@@ -93,7 +91,7 @@ impl Life {
             gone: Vec::new(),
             cursor: None,
             again: None,
-            removed: HashSet::new(),
+            silent: Vec::new(),
             got: 0,
             donor: None,
             failed: false,
@@ -119,23 +117,11 @@ impl Life {
         self.again.get_or_insert(now + AGAIN);
     }
 
-    /// An entry was removed.
-    pub(super) fn removed(&mut self, key: &Bytes) {
-        let fetching =
-            matches!(self.phase, Phase::Start(_) | Phase::State) || !self.asked.is_empty();
-        if fetching && self.removed.len() < REMOVED_MAX {
-            self.removed.insert(key.clone());
-        }
-    }
-
-    pub(super) fn was_removed(&self, key: &[u8]) -> bool {
-        self.removed.contains(key)
-    }
-
     /// The state of a member is here.
     pub(super) fn state_came(&mut self, call: CallId, entries: usize) -> Option<MemberIndex> {
         let at = self.asked.iter().position(|asked| asked.0 == call)?;
         let (_, donor) = self.asked.swap_remove(at);
+        self.silent.retain(|silent| silent.0 != donor);
         self.donor = Some(donor);
         self.got = self.got.saturating_add(entries);
         Some(donor)
@@ -178,6 +164,7 @@ impl<V> ReplicatedMap<V> {
         self.members.push((member, now));
         self.members.sort_unstable_by_key(|member| member.0);
         self.life.gone.retain(|gone| *gone != member);
+        self.departed.newcomer(now, member);
         self.life.scan();
         true
     }
@@ -187,6 +174,7 @@ impl<V> ReplicatedMap<V> {
         if self.map_member_heard(now, member) && self.life.phase == Phase::Ready {
             self.life.to_ask.push(member);
             self.life.introduce.push((member, 0));
+            self.departed.was_away(now, member);
         }
     }
 
@@ -195,6 +183,8 @@ impl<V> ReplicatedMap<V> {
         let before = self.members.len();
         self.members.retain(|known| known.0 != member);
         self.life.introduce.retain(|known| known.0 != member);
+        self.life.silent.retain(|silent| silent.0 != member);
+        self.departed.member_gone(member);
         if self.members.len() < before || self.entries.len() > 0 {
             self.life.gone.push(member);
             self.life.scan();
@@ -263,6 +253,7 @@ impl<V> ReplicatedMap<V> {
         self.follow_up(now, out, owner);
         self.ask_states(now, out);
         self.introduce(now, out, owner);
+        self.tell_removals(now, out, owner);
         self.look(now, out, owner);
         self.ping(now, out);
     }
@@ -280,10 +271,17 @@ impl<V> ReplicatedMap<V> {
             return None;
         }
         let at_once = busy.then_some(Instant::ZERO);
-        [at_once, self.rpc.deadline(), life.next_ping, life.again]
-            .into_iter()
-            .flatten()
-            .min()
+        let departed = self.departed.deadline();
+        [
+            at_once,
+            self.rpc.deadline(),
+            life.next_ping,
+            life.again,
+            departed,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     /// The next step of the start.
@@ -313,7 +311,6 @@ impl<V> ReplicatedMap<V> {
             && self.life.to_ask.is_empty()
         {
             self.life.phase = Phase::Ready;
-            self.life.removed = HashSet::new();
             self.life.next_ping = Some(now + out.channel.config().heartbeat);
             self.life.scan();
             self.life.started = Some(MapStart {
@@ -414,6 +411,8 @@ impl<V> ReplicatedMap<V> {
             let next = self.members().find(|member| *member > silent);
             match next {
                 Some(next) if self.config.kind == MapKind::Full => self.life.to_ask.push(next),
+                // What it has is of the other side of a partition.
+                _ if self.life.phase == Phase::Ready => self.ask_again(silent),
                 _ => self.life.failed |= self.members.iter().any(|known| known.0 == silent),
             }
         }
@@ -424,6 +423,20 @@ impl<V> ReplicatedMap<V> {
             let next = fetch.stage.saturating_add(1);
             self.fetch_from(now, out, owner, &key, next, fetch.take_over);
         }
+    }
+
+    /// A member that came back has not given its state: perhaps the answer was lost.
+    fn ask_again(&mut self, member: MemberIndex) {
+        if self.members.iter().all(|known| known.0 != member) {
+            return;
+        }
+        let silent = &mut self.life.silent;
+        match silent.iter_mut().find(|silent| silent.0 == member) {
+            Some((_, times)) if *times >= ASKED_MAX => return,
+            Some((_, times)) => *times = times.saturating_add(1),
+            None => silent.push((member, 1)),
+        }
+        self.life.to_ask.push(member);
     }
 
     /// What replies and messages have left to be done.
@@ -563,9 +576,6 @@ impl<V> ReplicatedMap<V> {
         self.life.next_ping = Some(now + out.channel.config().heartbeat);
         if self.life.ping.is_none() {
             self.life.ping = self.ask_all(now, out, MapMessageType::Ping);
-        }
-        if self.life.asked.is_empty() && !self.life.removed.is_empty() {
-            self.life.removed = HashSet::new();
         }
     }
 }

@@ -5,6 +5,7 @@
 //! and how they are written, is up to a [`MapOwner`]. Formats first: [`MapMessage`], [`StateList`].
 
 mod config;
+mod departed;
 mod entry;
 mod fetch;
 mod kind;

@@ -71,6 +71,11 @@ pub trait MapOwner {
     /// If it cannot be sent: then it stays here alone.
     fn write(&mut self, value: &Self::Value, out: &mut Vec<u8>) -> Result<(), JavaError>;
 
+    /// Tells one value of a key from another that the key had before or gets later; `None` if it cannot. Default: it cannot.
+    fn identity(&self, _value: &Self::Value) -> Option<u64> {
+        None
+    }
+
     /// Whether a value has changes that have not been sent. `isDirty`. Default: no.
     fn is_dirty(&self, _value: &Self::Value) -> bool {
         false
@@ -144,5 +149,10 @@ impl MapOwner for PlainValues {
     fn write(&mut self, value: &JavaBytes, out: &mut Vec<u8>) -> Result<(), JavaError> {
         out.extend_from_slice(value.as_bytes());
         Ok(())
+    }
+
+    /// A hash of the value.
+    fn identity(&self, value: &JavaBytes) -> Option<u64> {
+        Some(crate::session::lane(value.as_bytes()))
     }
 }

@@ -103,7 +103,9 @@ impl<V> ReplicatedMap<V> {
         };
         let mut whole = Vec::new();
         if full {
-            entry.nodes.push(Who::Member(member));
+            if !entry.nodes.contains(&Who::Member(member)) {
+                entry.nodes.push(Who::Member(member));
+            }
             let written = entry
                 .value
                 .as_ref()
@@ -201,28 +203,46 @@ impl<V> ReplicatedMap<V> {
         lane: u64,
     ) -> Option<UniqueId> {
         let options = self.config.map_send_options;
-        let mut to = to.to_vec();
-        while !to.is_empty() {
-            let body = out.buffer.as_slice();
-            let lane = Lane::Ordered(lane);
-            match out
-                .channel
-                .send_object(now, To::Members(&to), options, lane, body)
-            {
-                Ok(id) => return Some(id),
-                Err(SendError::QueueFull(member) | SendError::NoSuchMember(member)) => {
-                    to.retain(|other| *other != member);
-                }
-                Err(_) => return None,
-            }
-        }
-        None
+        send_to(now, out, &mut to.to_vec(), lane, options)
     }
+}
 
+/// Sends the message in the buffer to those of `to` that have room; the others are taken out of it.
+pub(super) fn send_to(
+    now: Instant,
+    out: &mut MapOut<'_>,
+    to: &mut Vec<MemberIndex>,
+    lane: u64,
+    options: SendOptions,
+) -> Option<UniqueId> {
+    while !to.is_empty() {
+        let body = out.buffer.as_slice();
+        let lane = Lane::Ordered(lane);
+        match out
+            .channel
+            .send_object(now, To::Members(to.as_slice()), options, lane, body)
+        {
+            Ok(id) => return Some(id),
+            Err(SendError::QueueFull(member) | SendError::NoSuchMember(member)) => {
+                to.retain(|other| *other != member);
+            }
+            Err(_) => return None,
+        }
+    }
+    None
+}
+
+impl<V> ReplicatedMap<V> {
     /// Remembers which entry a message carries, so that it can go elsewhere if it does not arrive.
     pub(super) fn watch(&mut self, sent: UniqueId, key: &Bytes) {
-        let acked = self.config.map_send_options.contains(SendOptions::USE_ACK);
-        if acked && self.publishing.len() < PUBLISHING_MAX {
+        if self.config.map_send_options.contains(SendOptions::USE_ACK) {
+            self.watch_acked(sent, key);
+        }
+    }
+
+    /// The same for a message that asks for an ACK in any case.
+    pub(super) fn watch_acked(&mut self, sent: UniqueId, key: &Bytes) {
+        if self.publishing.len() < PUBLISHING_MAX {
             self.publishing.insert(sent, key.clone());
         }
     }
@@ -240,6 +260,7 @@ impl<V> ReplicatedMap<V> {
                 );
                 self.life.look_again(now);
             }
+            self.removal_missed(now, &key, faulty);
             return false;
         }
         self.rpc.sent(id, faulty)

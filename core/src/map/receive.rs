@@ -49,11 +49,22 @@ impl<V> ReplicatedMap<V> {
             Some(
                 kind @ (MapMessageType::Backup
                 | MapMessageType::Proxy
-                | MapMessageType::Remove
                 | MapMessageType::Copy
                 | MapMessageType::Access
                 | MapMessageType::NotifyMapmember),
-            ) => self.about_entry(owner, from, kind, message),
+            ) => {
+                let ours = self.is_from_ours(sender);
+                if self.admits(now, owner, from, ours, false, message) {
+                    self.about_entry(owner, from, kind, message);
+                }
+            }
+            Some(MapMessageType::Remove) => match message.key.filter(|key| key.len() <= KEY_MAX) {
+                Some(key) => {
+                    let ours = self.is_from_ours(sender);
+                    self.removal_came(now, owner, from, ours, key, message);
+                }
+                None => self.refuse(owner, from, MapRefusal::Key),
+            },
             // The others come as requests only.
             _ => {}
         }
@@ -282,7 +293,7 @@ impl<V> ReplicatedMap<V> {
                 }
             }
             Some(MapMessageType::State | MapMessageType::StateCopy) => {
-                self.state_came(owner, from, call, message);
+                self.state_came(now, owner, from, call, message);
             }
             _ => {}
         }
@@ -349,6 +360,7 @@ impl<V> ReplicatedMap<V> {
     /// What another node has. What we know first-hand stays.
     fn state_came<O: MapOwner<Value = V>>(
         &mut self,
+        now: Instant,
         owner: &mut O,
         from: MemberIndex,
         call: CallId,
@@ -365,7 +377,7 @@ impl<V> ReplicatedMap<V> {
                     for message in list.messages() {
                         match message {
                             Ok(message) => {
-                                entries += usize::from(self.listed(owner, from, &message));
+                                entries += usize::from(self.listed(now, owner, from, &message));
                             }
                             Err(error) => {
                                 self.refuse(owner, Some(from), MapRefusal::Message(error));
@@ -381,6 +393,7 @@ impl<V> ReplicatedMap<V> {
     /// One entry of another node; whether it was news.
     fn listed<O: MapOwner<Value = V>>(
         &mut self,
+        now: Instant,
         owner: &mut O,
         from: MemberIndex,
         message: &MapMessage<'_>,
@@ -390,7 +403,7 @@ impl<V> ReplicatedMap<V> {
             Some(kind @ (MapMessageType::Proxy | MapMessageType::Copy)) => kind,
             _ => return false,
         };
-        if self.life.was_removed(key) {
+        if !self.admits(now, owner, Some(from), false, true, message) {
             return false;
         }
         let primary = message
@@ -434,18 +447,6 @@ impl<V> ReplicatedMap<V> {
         let Some(key) = message.key.filter(|key| key.len() <= KEY_MAX) else {
             return self.refuse(owner, from, MapRefusal::Key);
         };
-        if kind == MapMessageType::Remove {
-            if let Some(entry) = self.entries.remove(key) {
-                self.life.removed(&entry.key);
-                let hidden = !entry.state.is_active();
-                if let Some(value) = entry.value.filter(|_| !hidden) {
-                    owner.removed(&entry.key, value, Removal::ByPeer);
-                }
-            } else {
-                self.life.removed(&Bytes::copy_from_slice(key));
-            }
-            return;
-        }
         let nodes: Vec<Who> = message
             .nodes
             .iter()

@@ -7,10 +7,10 @@ use bytes::Bytes;
 use hashbrown::HashMap;
 
 use super::config::{MapConfig, MapKind, MapStats};
+use super::departed::Departed;
 use super::entry::{EntryState, EntryTable, MapEntry, Who};
 use super::kind::{MapMessageType, MapState};
 use super::life::Life;
-use super::message::MapMessage;
 use super::owner::{MapOwner, Removal};
 use crate::channel::rpc::{CallId, RpcChannel, RpcConfig};
 use crate::channel::{Channel, Member, MemberIndex, SendError, UniqueId};
@@ -42,6 +42,8 @@ pub struct ReplicatedMap<V> {
     /// Entries whose value is to be asked for again.
     pub(super) repairs: VecDeque<Bytes>,
     pub(super) life: Life,
+    /// What was removed.
+    pub(super) departed: Departed,
     /// The member that gets the next backup: `currentNode`.
     pub(super) current_node: usize,
     pub(super) stats: MapStats,
@@ -87,6 +89,7 @@ impl<V> ReplicatedMap<V> {
             announce: VecDeque::new(),
             repairs: VecDeque::new(),
             life: Life::new(now),
+            departed: Departed::new(&config),
             current_node: 0,
             stats: MapStats::default(),
         }
@@ -183,7 +186,7 @@ impl<V> ReplicatedMap<V> {
     /// Gives the value it replaces and the message that carries it to its backup, if there is one.
     ///
     /// Tomcat removes an entry everywhere before it puts another in its place; here the new value overwrites the old one, so
-    /// that nobody finds nothing meanwhile.
+    /// that nobody finds nothing meanwhile. Only of a key that was removed, or may have been, our own nodes hear that first.
     pub fn put<O: MapOwner<Value = V>>(
         &mut self,
         now: Instant,
@@ -193,6 +196,10 @@ impl<V> ReplicatedMap<V> {
         lane: u64,
         mut value: V,
     ) -> (Option<V>, Option<UniqueId>) {
+        let known = self.entries.slot(&key).is_some();
+        if self.departed.knows(&key) || (!known && !self.config.keys_are_unique) {
+            self.make_way(now, out, &key, lane);
+        }
         owner.primary_changed(&mut value, true);
         let replaced = self.entries.insert(MapEntry {
             key: key.clone(),
@@ -206,27 +213,6 @@ impl<V> ReplicatedMap<V> {
         });
         let sent = self.publish(now, out, owner, &key, None);
         (replaced.and_then(|entry| entry.value), sent)
-    }
-
-    /// Removes an entry here and everywhere; gives the message that tells the others, and the value if it was here.
-    pub fn remove(
-        &mut self,
-        now: Instant,
-        out: &mut MapOut<'_>,
-        key: &[u8],
-    ) -> Option<(Option<UniqueId>, Option<V>)> {
-        let entry = self.entries.remove(key)?;
-        self.life.removed(&entry.key);
-        let message = MapMessage {
-            key: Some(key),
-            ..MapMessage::new(MapMessageType::Remove, &self.map_id)
-        };
-        out.buffer.clear();
-        message.write(out.buffer);
-        let to: Vec<_> = self.members().collect();
-        let sent = self.send(now, out, &to, entry.lane);
-        let value = entry.value.filter(|_| entry.state.is_active());
-        Some((sent, value))
     }
 
     /// Makes this node the primary of an entry, whose value is then here or on its way. `AbstractReplicatedMap.get`.

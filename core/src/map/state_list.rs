@@ -1,6 +1,9 @@
 //! The reply to STATE and STATE_COPY: a list of map messages.
 
+use alloc::vec::Vec;
+
 use super::message::{MapMessage, MapMessageError};
+use super::writer::MapWriter;
 use crate::java::{CustomData, Graph, Limits};
 
 /// A list of map messages, read one by one from the value of a reply.
@@ -26,6 +29,15 @@ impl StateList {
         };
         list.elements()?;
         Ok(list)
+    }
+
+    /// Appends the stream of a list of messages. What is the same memory becomes the same Java object.
+    pub fn write(messages: &[MapMessage<'_>], out: &mut Vec<u8>) {
+        let mut list = MapWriter::list(out, messages.len());
+        for message in messages {
+            list.message(message);
+        }
+        list.end_list();
     }
 
     fn elements(&self) -> Result<CustomData<'_>, MapMessageError> {

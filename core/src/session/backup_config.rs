@@ -55,6 +55,11 @@ pub struct BackupManagerConfig {
     pub terminate_on_start_failure: bool,
     /// Sessions, proxies included. Those of others on top are refused and counted. Default 1,048,576.
     pub sessions_max: usize,
+    /// How long the id of a session that has ended is remembered, so that neither a copy that was under way nor a node that was
+    /// cut off can revive it. Default 1 hour.
+    pub departed_memory: Duration,
+    /// Ids remembered so. Default 65,536.
+    pub departed_max: usize,
     /// Bounds for every Java stream that is read.
     pub java: Limits,
 }
@@ -80,6 +85,8 @@ impl Default for BackupManagerConfig {
             access_timeout: Duration::from_millis(5_000),
             terminate_on_start_failure: false,
             sessions_max: 1 << 20,
+            departed_memory: Duration::from_secs(3600),
+            departed_max: 65_536,
             java: Limits::DEFAULT,
         }
     }
@@ -93,13 +100,14 @@ impl BackupManagerConfig {
     /// The first value that cannot work, and what would.
     pub fn validate(&self) -> Result<(), ManagerConfigError> {
         #[rustfmt::skip]
-        let rows: [(&str, bool, &str); 6] = [
+        let rows: [(&str, bool, &str); 7] = [
             ("session_id_length", (1..=1024).contains(&self.session_id_length), "1 to 1024 bytes; Tomcat's is 16"),
             ("jvm_route", self.jvm_route.as_ref().is_none_or(|route| route.len() <= 1024), "1024 bytes or shorter"),
             ("process_expires_frequency", self.process_expires_frequency >= 1, "1 or more"),
             ("rpc_timeout", !self.rpc_timeout.is_zero(), "longer than zero"),
             ("access_timeout", !self.access_timeout.is_zero(), "longer than zero"),
             ("sessions_max", (1..u32::MAX as usize).contains(&self.sessions_max), "1 to 4294967294"),
+            ("departed_max", self.departed_max >= 1, "1 or more"),
         ];
         match rows.into_iter().find(|(_, fine, _)| !fine) {
             None => Ok(()),

@@ -122,6 +122,9 @@ impl BackupManager {
             rpc_timeout: config.rpc_timeout,
             access_timeout: config.access_timeout,
             entries_max: config.sessions_max,
+            departed_memory: config.departed_memory,
+            departed_max: config.departed_max,
+            keys_are_unique: true,
             java: config.java,
             ..MapConfig::new(MapKind::Lazy)
         };
@@ -180,6 +183,7 @@ impl BackupManager {
             let max = wanted.unwrap_or(self.config.sessions_max);
             return Err(SessionError::TooManySessions { max });
         }
+        let chosen = id.is_some();
         let id = match id {
             Some(id) => checked(id)?.clone(),
             None => self.random_id(out),
@@ -192,7 +196,11 @@ impl BackupManager {
         let lane = session.lane;
         let now = cx.now;
         let (map, mut owner) = self.parts(cx);
-        map.put(now, &mut map_out(out), &mut owner, key(&id), lane, session);
+        let mut out = map_out(out);
+        if chosen {
+            map.make_way(now, &mut out, &key(&id), lane);
+        }
+        map.put(now, &mut out, &mut owner, key(&id), lane, session);
         self.stats.session_counter = self.stats.session_counter.wrapping_add(1);
         cx.events.push(ClusterEvent::SessionCreated {
             context: self.context,
@@ -270,6 +278,7 @@ impl BackupManager {
         old: &SessionId,
         new: Option<&SessionId>,
     ) -> Result<SessionId, SessionError> {
+        let chosen = new.is_some();
         let new = match new {
             Some(new) => checked(new)?.clone(),
             None => self.random_id(out),
@@ -292,8 +301,11 @@ impl BackupManager {
         session.id = new.clone();
         let lane = session.lane;
         let mut out = map_out(out);
+        if chosen {
+            map.make_way(now, &mut out, &key(&new), lane);
+        }
         map.put(now, &mut out, &mut owner, key(&new), lane, session);
-        map.remove(now, &mut out, &old_key);
+        map.remove(now, &mut out, &mut owner, &old_key);
         cx.events.push(ClusterEvent::SessionIdChanged {
             context: self.context,
             old: old.clone(),
@@ -325,7 +337,9 @@ impl BackupManager {
         _notify_cluster: bool,
     ) -> Option<Option<UniqueId>> {
         self.session(id)?;
-        let (sent, session) = self.map.remove(cx.now, &mut map_out(out), &key(id))?;
+        let now = cx.now;
+        let (map, mut owner) = self.parts(cx);
+        let (sent, session) = map.remove(now, &mut map_out(out), &mut owner, &key(id))?;
         if let Some(session) = session {
             self.ended(cx, &session, cause);
         }

@@ -93,6 +93,11 @@ impl MapOwner for Sessions<'_> {
         Ok(())
     }
 
+    /// When it was made.
+    fn identity(&self, session: &DeltaSession) -> Option<u64> {
+        Some(session.creation_time_ms.cast_unsigned())
+    }
+
     fn is_dirty(&self, session: &DeltaSession) -> bool {
         session.is_dirty()
     }

@@ -1,11 +1,9 @@
 //! Ids that must not come back to life by a late message.
 
-use alloc::collections::VecDeque;
 use core::time::Duration;
 
-use hashbrown::HashMap;
-
 use super::SessionId;
+use crate::memory::Memory;
 use crate::plant::{Bug, planted};
 use crate::time::Instant;
 
@@ -41,28 +39,16 @@ pub(crate) const RENAMES_FOLLOWED: usize = 32;
 
 /// The ids of sessions that expired or changed their id not long ago: bounded in number and time.
 #[derive(Clone, Debug)]
-pub(crate) struct Departed {
-    by_id: HashMap<SessionId, (u64, Departure)>,
-    order: VecDeque<(Instant, u64, SessionId)>,
-    next: u64,
-    memory: Duration,
-    max: usize,
-}
+pub(crate) struct Departed(Memory<SessionId, Departure>);
 
 impl Departed {
     pub(crate) fn new(memory: Duration, max: usize) -> Self {
-        Self {
-            by_id: HashMap::new(),
-            order: VecDeque::new(),
-            next: 0,
-            memory,
-            max,
-        }
+        Self(Memory::new(memory, max))
     }
 
     /// Remembers an id.
     pub(crate) fn remember(&mut self, now: Instant, id: SessionId, departure: Departure) {
-        self.remember_for(now, self.memory, id, departure);
+        self.remember_for(now, self.memory(), id, departure);
     }
 
     /// Remembers an id for a time, if that is shorter than what was configured.
@@ -87,23 +73,17 @@ impl Departed {
             *at_ms = before.max(*at_ms);
             *timed_out &= also;
         }
-        while self.order.len() >= self.max {
-            self.pop();
-        }
-        self.next = self.next.wrapping_add(1);
-        self.by_id.insert(id.clone(), (self.next, departure));
-        let until = now + memory.min(self.memory);
-        self.order.push_back((until, self.next, id));
+        self.0.remember_for(now, memory, id, departure);
     }
 
     /// The id is in use again.
     pub(crate) fn recall(&mut self, id: &[u8]) {
-        self.by_id.remove(id);
+        self.0.recall(id);
     }
 
     /// What became of an id, as far as it is remembered.
     pub(crate) fn get(&self, id: &[u8]) -> Option<&Departure> {
-        self.by_id.get(id).map(|(_, departure)| departure)
+        self.0.get(id)
     }
 
     /// Whether a session of that id, created at `created_ms`, is one that has expired since, under this id or under one
@@ -128,44 +108,18 @@ impl Departed {
         after: u64,
         least: Duration,
     ) -> impl Iterator<Item = (u64, &SessionId, Duration, &Departure)> {
-        let from = self
-            .order
-            .partition_point(|(_, serial, _)| *serial <= after);
-        let entries = self.order.range(from..);
-        entries.filter_map(move |(until, serial, id)| {
-            let left = until.since(now);
-            if left.is_zero() || left < least {
-                return None;
-            }
-            let (newest, departure) = self.by_id.get(id)?;
-            (newest == serial).then_some((*serial, id, left, departure))
-        })
+        let entries = self.0.after(now, after);
+        entries.filter(move |(_, _, left, _)| *left >= least)
     }
 
     /// For how long an id is remembered.
     pub(crate) const fn memory(&self) -> Duration {
-        self.memory
+        self.0.lasts()
     }
 
     /// Forgets what has been remembered long enough.
     pub(crate) fn forget_old(&mut self, now: Instant) {
-        while self.order.front().is_some_and(|(until, ..)| *until <= now) {
-            self.pop();
-        }
-    }
-
-    fn pop(&mut self) {
-        let Some((_, serial, id)) = self.order.pop_front() else {
-            return;
-        };
-        // A later departure of the same id has an entry of its own further back.
-        if self
-            .by_id
-            .get(&id)
-            .is_some_and(|(newest, _)| *newest == serial)
-        {
-            self.by_id.remove(&id);
-        }
+        self.0.forget_old(now);
     }
 }
 
@@ -221,16 +175,5 @@ mod tests {
         assert_eq!(from(3, 500), [(4, id(1)), (5, id(4))]);
         assert_eq!(from(3, 5000), [(4, id(1))]);
         assert_eq!(from(9, 500), []);
-    }
-
-    #[test]
-    fn the_oldest_makes_room() {
-        let mut departed = Departed::new(Duration::from_secs(100), 3);
-        (0..10).for_each(|n| departed.remember(Instant::ZERO, id(n), Departure::ended(0)));
-        let known: std::vec::Vec<_> = (0..10)
-            .filter(|&n| departed.get(id(n).as_modified_utf8()).is_some())
-            .collect();
-        assert_eq!(known, [7, 8, 9]);
-        assert_eq!(departed.order.len(), 3);
     }
 }

@@ -11,7 +11,7 @@ use folkmoot_core::session::{BackupManager, BackupManagerConfig, SessionId, Tran
 use crate::net::{Kind, Net, SHOP};
 
 /// Nodes with a backup manager each, ready to serve.
-fn started(kinds: &[Kind]) -> Net {
+pub(crate) fn started(kinds: &[Kind]) -> Net {
     let mut net = Net::new();
     for kind in kinds {
         join(&mut net, *kind);
@@ -24,7 +24,7 @@ fn started(kinds: &[Kind]) -> Net {
     net
 }
 
-fn join(net: &mut Net, kind: Kind) -> usize {
+pub(crate) fn join(net: &mut Net, kind: Kind) -> usize {
     let node = net.join_empty(kind, ClusterConfig::default());
     register(net, node);
     node
@@ -41,17 +41,17 @@ fn register(net: &mut Net, node: usize) {
     net.settle();
 }
 
-fn backup(net: &Net, node: usize) -> &BackupManager {
+pub(crate) fn backup(net: &Net, node: usize) -> &BackupManager {
     let context = net.context(node);
     net.nodes[node].cluster.backup_manager(context).unwrap()
 }
 
-fn role(net: &Net, node: usize, id: &SessionId) -> Option<EntryState> {
+pub(crate) fn role(net: &Net, node: usize, id: &SessionId) -> Option<EntryState> {
     backup(net, node).role(id)
 }
 
 /// What the living nodes have of a session, as letters.
-fn roles(net: &Net, id: &SessionId) -> String {
+pub(crate) fn roles(net: &Net, id: &SessionId) -> String {
     let alive = (0..net.nodes.len()).filter(|node| net.nodes[*node].alive);
     let letter = |node| match role(net, node, id) {
         Some(EntryState::Primary) => 'P',
@@ -63,19 +63,19 @@ fn roles(net: &Net, id: &SessionId) -> String {
     alive.map(letter).collect()
 }
 
-fn sorted(roles: &str) -> String {
+pub(crate) fn sorted(roles: &str) -> String {
     let mut letters: Vec<char> = roles.chars().collect();
     letters.sort_unstable();
     letters.into_iter().collect()
 }
 
-fn node_with(net: &Net, id: &SessionId, state: EntryState) -> usize {
+pub(crate) fn node_with(net: &Net, id: &SessionId, state: EntryState) -> usize {
     let alive = (0..net.nodes.len()).filter(|node| net.nodes[*node].alive);
     let mut nodes = alive.filter(|node| role(net, *node, id) == Some(state));
     nodes.next().expect("a node in this role")
 }
 
-fn create(net: &mut Net, node: usize, attributes: &[(&str, &str)]) -> SessionId {
+pub(crate) fn create(net: &mut Net, node: usize, attributes: &[(&str, &str)]) -> SessionId {
     net.command(node, |cluster, now, shop| {
         let id = cluster.create_session(now, shop, None).unwrap();
         for (name, value) in attributes {
@@ -98,7 +98,13 @@ fn text(net: &Net, node: usize, id: &SessionId, name: &str) -> Option<String> {
 }
 
 /// A whole request that sets an attribute; what the session is there.
-fn request(net: &mut Net, node: usize, id: &SessionId, name: &str, value: &str) -> Access {
+pub(crate) fn request(
+    net: &mut Net,
+    node: usize,
+    id: &SessionId,
+    name: &str,
+    value: &str,
+) -> Access {
     let begin = |cluster: &mut Cluster, now, shop: ContextId| cluster.access(now, shop, id);
     let first = net.command(node, begin);
     let access = match first {
@@ -115,7 +121,7 @@ fn request(net: &mut Net, node: usize, id: &SessionId, name: &str, value: &str) 
     access
 }
 
-const MIXES: [[Kind; 3]; 3] = [
+pub(crate) const MIXES: [[Kind; 3]; 3] = [
     [Kind::Ours; 3],
     [Kind::Foreign; 3],
     [Kind::Ours, Kind::Foreign, Kind::Ours],

@@ -10,4 +10,5 @@ mod net;
 #[path = "../support/net.rs"]
 mod network;
 mod reconcile;
+mod removed;
 mod transfer;

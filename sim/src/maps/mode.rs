@@ -1,6 +1,7 @@
 //! Random runs of backup managers: every session is on two nodes, and all know where.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 use std::time::Duration;
 
 use folkmoot_core::channel::{ChannelConfig, SendOptions};
@@ -9,8 +10,10 @@ use folkmoot_core::map::EntryState;
 use folkmoot_core::session::{BackupManagerConfig, SessionId};
 
 use super::client::Wish;
+use super::node::ATTRIBUTE;
 use super::{Client, MapNode};
 use crate::machine::{Boot, NodeId};
+use crate::peers::{Above, Backups, Habits, Hostile, SharedMapShelf, Tomcat, block_of};
 use crate::plan::Plan;
 use crate::rng::SimRng;
 use crate::rules::{self, members_are_accurate};
@@ -20,8 +23,16 @@ use crate::world::{Crash, Identity, NodeState, World};
 /// Backup managers with one application, and clients behind a sticky front.
 pub struct MapsMode {
     clients: Vec<Client>,
-    /// Ids that clients have ended, and whether all was calm.
-    gone: Vec<(SessionId, bool)>,
+    /// What the Tomcats hold.
+    shelves: Vec<SharedMapShelf>,
+    /// What they did.
+    habits: Rc<Habits>,
+    /// Whether somebody is there who says anything.
+    hostile: bool,
+    /// Sessions that clients have ended.
+    ended: Vec<Ended>,
+    /// When it was last looked whether one of them is back.
+    looked: Duration,
     writes: u64,
     /// Nothing has been wrong since then.
     calm_since: Duration,
@@ -38,6 +49,14 @@ pub struct MapsMode {
     /// Connections that two nodes may have between them.
     connections: usize,
     counts: Counts,
+}
+
+/// A session that a client has ended.
+#[derive(Clone, Debug)]
+struct Ended {
+    id: SessionId,
+    /// The node that did it, and which life of it: as long as that lasts it knows.
+    by: (NodeId, u32),
 }
 
 #[derive(Debug, Default)]
@@ -62,6 +81,10 @@ const DEAD_AFTER: Duration = Duration::from_secs(25);
 const WARM_UP: u32 = 40;
 /// A node without power is missed, and its sessions have found another place, within this time.
 const MOVED: Duration = Duration::from_secs(16);
+/// How often ended sessions are looked for.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// The map's name on the wire.
+const MAP: &[u8] = b"localhost#/shop-map";
 /// A node that starts has the state of the map within this time.
 const JOINED: Duration = Duration::from_secs(20);
 
@@ -104,9 +127,33 @@ impl Mode for MapsMode {
         for _ in 0..plan.nodes {
             world.add_node();
         }
+        let mut shelves = Vec::new();
+        let habits = Rc::<Habits>::default();
+        for _ in 0..plan.tomcats {
+            let (habits, shelf) = (habits.clone(), SharedMapShelf::default());
+            shelves.push(shelf.clone());
+            world.add_stranger(Box::new(move |boot: &Boot| {
+                let options = SendOptions::from_bits(options);
+                let me = (boot.address, block_of(&Tomcat::member(boot)));
+                let route = boot.node.to_string();
+                let backups = Backups::new(shelf.clone(), options, route, me, boot.now);
+                let above = Above::Maps(Box::new(backups));
+                Box::new(Tomcat::new(boot, above, habits.clone()))
+            }));
+        }
+        if plan.hostile {
+            let nodes = plan.nodes;
+            world.add_stranger(Box::new(move |boot| {
+                Box::new(Hostile::new(boot, nodes).with_map(MAP))
+            }));
+        }
         let mode = Self {
             clients: Vec::new(),
-            gone: Vec::new(),
+            shelves,
+            habits,
+            hostile: plan.hostile,
+            ended: Vec::new(),
+            looked: Duration::ZERO,
             writes: 0,
             calm_since: Duration::ZERO,
             losses: BTreeMap::new(),
@@ -144,10 +191,20 @@ impl Mode for MapsMode {
         if trouble && !self.encore {
             self.trouble(world.now());
         }
+        if world.now() >= self.looked + LOOK_EVERY {
+            self.looked = world.now();
+            self.nothing_returns(world);
+        }
     }
 
     fn healed(&mut self, world: &mut World<MapNode>) {
         self.trouble(world.now());
+        if self.hostile {
+            // What it has put into the map is there like anything else.
+            self.hostile = false;
+            self.clients.clear();
+            self.ended.clear();
+        }
     }
 
     fn converged(&mut self, world: &mut World<MapNode>) -> Result<(), String> {
@@ -161,8 +218,14 @@ impl Mode for MapsMode {
                 return Err(format!("{node} does not serve"));
             };
             let members = manager.members().count();
-            if members + 1 != nodes.len() {
+            if members + 1 != nodes.len() + self.shelves.len() {
                 return Err(format!("{node} shares its map with {members}"));
+            }
+        }
+        for shelf in &self.shelves {
+            let shelf = shelf.borrow();
+            if !shelf.is_ready || shelf.members + 1 != nodes.len() + self.shelves.len() {
+                return Err(format!("a Tomcat shares its map with {}", shelf.members));
             }
         }
         // The first message after healing may still find a connection that has died in silence.
@@ -183,7 +246,11 @@ impl Mode for MapsMode {
             return Err("the last sessions are under way".into());
         }
         for (id, number) in &self.last {
-            whole(world, id, *number)?;
+            self.whole(world, id, *number)?;
+        }
+        // A Tomcat remembers nothing that was removed, and those who send as it does tell nobody.
+        if self.shelves.is_empty() && self.connections == rules::FEW {
+            self.ended_is_nowhere(world)?;
         }
         Ok(())
     }
@@ -202,8 +269,11 @@ impl Mode for MapsMode {
             world.run_for(Duration::from_millis(5));
         }
         rules::let_the_dead_rest(world);
-        self.gone.clear();
+        self.ended.clear();
         self.encore = true;
+        for shelf in &self.shelves {
+            shelf.borrow_mut().is_calm = true;
+        }
         self.shop(world, &mut rng, 200);
         self.all_whole(world, "in calm times");
         rules::nothing_is_kept(world, self.connections);
@@ -249,14 +319,33 @@ impl Mode for MapsMode {
             ("sessions not found after faults", self.counts.lost),
             ("older values read after faults", self.counts.stale),
             ("sessions that outlived a node", self.counts.survived),
-            ("sessions ended", self.gone.len() as u64),
+            ("sessions ended", self.ended.len() as u64),
         ] {
             *into.entry(format!("front {name}")).or_default() += count;
+        }
+        self.habits.covered(into);
+        for shelf in &self.shelves {
+            let shelf = shelf.borrow();
+            for (name, count) in [
+                ("map messages taken", shelf.taken),
+                ("sessions of others taken over", shelf.fetched),
+                ("states of maps given", shelf.given),
+                ("sessions made", shelf.made),
+            ] {
+                *into.entry(format!("Tomcat {name}")).or_default() += count;
+            }
         }
         for node in world.node_ids() {
             let Some(manager) = world.machine(node).and_then(MapNode::manager) else {
                 continue;
             };
+            let stats = manager.map_stats();
+            for (name, count) in [
+                ("refused because it was removed", stats.departed_refused),
+                ("told of a removal", stats.departed_told),
+            ] {
+                *into.entry(format!("map {name}")).or_default() += count;
+            }
             for id in manager.session_ids_full() {
                 if let Some(role) = manager.role(&id) {
                     *into.entry(format!("entry {role:?}")).or_default() += 1;
@@ -272,9 +361,6 @@ impl MapsMode {
         self.calm_since = now;
         for client in &mut self.clients {
             client.calm = false;
-        }
-        for (_, calm) in &mut self.gone {
-            *calm = false;
         }
     }
 
@@ -306,7 +392,7 @@ impl MapsMode {
                 self.writes += 1;
                 Wish::Write(self.writes)
             }
-            60..=67 if !self.moving => Wish::End,
+            60..=67 => Wish::End,
             _ => Wish::Look,
         };
         let what = format!(
@@ -333,7 +419,9 @@ impl MapsMode {
             return format!("{node} makes no session");
         };
         let what = format!("{node} makes {id}");
-        let calm = self.encore || world.now() >= self.calm_since + CALM_AFTER;
+        // Whose clients are sent anywhere may get what is still on its way to where they were.
+        let alone = !self.hostile && self.shelves.is_empty();
+        let calm = self.encore || (alone && world.now() >= self.calm_since + CALM_AFTER);
         self.clients.push(Client {
             id,
             node,
@@ -383,13 +471,15 @@ impl MapsMode {
                 self.counts.answered += 1;
                 if wish == Wish::End {
                     let gone = self.clients.swap_remove(at);
-                    self.gone.push((gone.id, gone.calm));
+                    let by = (node, world.boots(node));
+                    self.ended.push(Ended { id: gone.id, by });
                     return true;
                 }
                 let held = held.and_then(|held| held.parse::<u64>().ok());
                 client.lives.insert(life);
                 let right = match held {
-                    Some(held) if !strict => client.wrote.contains(&held),
+                    // Or somebody has written something else.
+                    Some(held) if !strict => self.hostile || client.wrote.contains(&held),
                     // The session has come over before what was set in it.
                     None => !strict,
                     Some(held) => held == client.number,
@@ -453,19 +543,104 @@ impl MapsMode {
             world.run_for(Duration::from_millis(100));
             self.go_on(world);
         }
+        self.nothing_returns(world);
+    }
+
+    /// A node that has ended a session never has it again.
+    fn nothing_returns(&self, world: &mut World<MapNode>) {
+        // Who speaks in the names of others can make everything anew.
+        if self.hostile {
+            return;
+        }
+        for ended in &self.ended {
+            let (node, life) = ended.by;
+            let role = match world.boots(node) == life {
+                true => world
+                    .machine(node)
+                    .and_then(|machine| machine.role(&ended.id)),
+                false => None,
+            };
+            if let Some(role) = role {
+                let rule = "a session that has ended never comes back";
+                let what = format!("{} is here again ({role:?})", ended.id);
+                return world.violate(Some(node), rule, what);
+            }
+        }
+    }
+
+    /// What was ended on a node that lives on is nowhere.
+    fn ended_is_nowhere(&self, world: &World<MapNode>) -> Result<(), String> {
+        for ended in &self.ended {
+            let (node, life) = ended.by;
+            if world.boots(node) != life || world.state(node) != NodeState::Running {
+                continue;
+            }
+            for other in running(world) {
+                let role = world
+                    .machine(other)
+                    .and_then(|machine| machine.role(&ended.id));
+                if let Some(role) = role {
+                    return Err(format!(
+                        "{} was ended on {node} and is on {other} ({role:?})",
+                        ended.id
+                    ));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Every session that clients have is whole, and what they ended is nowhere.
     fn all_whole(&self, world: &mut World<MapNode>, when: &str) {
-        let kept = self.clients.iter().map(|c| (&c.id, Some(c.number)));
-        let gone = self.gone.iter().map(|(id, _)| (id, None));
+        let kept = self.clients.iter().map(|c| (c.id.clone(), Some(c.number)));
+        let gone = self.ended.iter().map(|ended| (ended.id.clone(), None));
         let broken: Vec<String> = (kept.chain(gone))
-            .filter_map(|(id, number)| whole(world, id, number).err())
+            .filter_map(|(id, number)| self.whole(world, &id, number).err())
             .collect();
         if let Some(first) = broken.first() {
             let what = format!("{when}: {first}, and {} more", broken.len() - 1);
             world.violate(None, "a session is on two nodes, and all know where", what);
         }
+    }
+
+    /// Whether a session has one primary and one backup with that number, and all others that run know it; or whether
+    /// nobody knows it.
+    fn whole(
+        &self,
+        world: &World<MapNode>,
+        id: &SessionId,
+        number: Option<u64>,
+    ) -> Result<(), String> {
+        let nodes = running(world);
+        let machines = nodes.iter().filter_map(|node| world.machine(*node));
+        let ours = machines.map(|machine| (machine.role(id), machine.value(id)));
+        let tomcats = self.shelves.iter().map(|shelf| {
+            let shelf = shelf.borrow();
+            (shelf.role(id), shelf.value(id, ATTRIBUTE))
+        });
+        let held: Vec<(Option<EntryState>, Option<String>)> = ours.chain(tomcats).collect();
+        let roles: Vec<Option<EntryState>> = held.iter().map(|(role, _)| *role).collect();
+        let Some(number) = number else {
+            return match roles.iter().any(Option::is_some) {
+                true => Err(format!("{id} has ended and is there: {roles:?}")),
+                false => Ok(()),
+            };
+        };
+        let count = |role| roles.iter().filter(|seen| **seen == Some(role)).count();
+        let backups = usize::from(held.len() > 1);
+        if count(EntryState::Primary) != 1
+            || count(EntryState::Backup) != backups
+            || roles.contains(&None)
+        {
+            return Err(format!("{id}: {roles:?}"));
+        }
+        for (role, value) in held {
+            let has_it = role.is_some_and(EntryState::is_active);
+            if has_it && value.as_deref() != Some(number.to_string().as_str()) {
+                return Err(format!("{id} holds {value:?} instead of {number}"));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -473,34 +648,4 @@ fn ready_node(world: &World<MapNode>, rng: &mut SimRng) -> Option<NodeId> {
     let nodes = world.node_ids();
     let ready: Vec<NodeId> = nodes.filter(|node| is_ready(world, *node)).collect();
     (!ready.is_empty()).then(|| *rng.pick(&ready))
-}
-
-/// Whether a session has one primary and one backup with that number, and all others that run know it; or whether
-/// nobody knows it.
-fn whole(world: &World<MapNode>, id: &SessionId, number: Option<u64>) -> Result<(), String> {
-    let nodes = running(world);
-    let machines = nodes.iter().filter_map(|node| world.machine(*node));
-    let roles: Vec<Option<EntryState>> = machines.clone().map(|machine| machine.role(id)).collect();
-    let Some(number) = number else {
-        return match roles.iter().any(Option::is_some) {
-            true => Err(format!("{id} has ended and is there: {roles:?}")),
-            false => Ok(()),
-        };
-    };
-    let count = |role| roles.iter().filter(|seen| **seen == Some(role)).count();
-    let backups = usize::from(nodes.len() > 1);
-    if count(EntryState::Primary) != 1
-        || count(EntryState::Backup) != backups
-        || roles.contains(&None)
-    {
-        return Err(format!("{id}: {roles:?}"));
-    }
-    for machine in machines {
-        let held = machine.value(id);
-        let has_it = machine.role(id).is_some_and(EntryState::is_active);
-        if has_it && held.as_deref() != Some(number.to_string().as_str()) {
-            return Err(format!("{id} holds {held:?} instead of {number}"));
-        }
-    }
-    Ok(())
 }

@@ -16,7 +16,7 @@ use crate::rules::OnChannel;
 use crate::sessions::value_text;
 
 /// The attribute that every request writes.
-const ATTRIBUTE: &str = "k";
+pub(super) const ATTRIBUTE: &str = "k";
 
 /// A node that is a cluster with one backup manager.
 pub struct MapNode {

@@ -8,6 +8,7 @@ use folkmoot_core::engine::{ConnId, Engine, Gather, Input, Output, Target};
 use folkmoot_core::time::Instant;
 use folkmoot_core::wire::{ACK_FRAME, ChannelData, FAIL_ACK_FRAME, Member, SendOptions, UniqueId};
 
+use super::hostile_map::FalseMap;
 use super::wires::Wires;
 use crate::machine::{Boot, Machine, NodeId};
 use crate::rng::SimRng;
@@ -33,6 +34,8 @@ pub(crate) struct Hostile {
     next: Instant,
     /// The longest pause between two attacks, microseconds.
     every_us: u64,
+    /// A map of which it pretends to be a node.
+    map: Option<FalseMap>,
 }
 
 impl Hostile {
@@ -59,8 +62,15 @@ impl Hostile {
             heard: VecDeque::new(),
             next: boot.now,
             every_us: *rng.pick(&[2_000, 30_000, 300_000]),
+            map: None,
             rng,
         }
+    }
+
+    /// The same; it is also a node of the map of that name.
+    pub(crate) fn with_map(mut self, name: &'static [u8]) -> Self {
+        self.map = Some(FalseMap::new(name));
+        self
     }
 
     fn hear(&mut self, bytes: &[u8]) {
@@ -74,6 +84,15 @@ impl Hostile {
 
     /// Something to send: noise, what was heard, or a message of its own, changed or not.
     fn piece(&mut self) -> Vec<u8> {
+        if let Some(map) = &self.map
+            && self.rng.chance(400_000)
+        {
+            let mut bytes = map.message(&mut self.rng, &self.block);
+            if self.rng.chance(200_000) {
+                self.mutate(&mut bytes);
+            }
+            return bytes;
+        }
         let mut bytes = match self.rng.below(8) {
             0 => {
                 let len = self.rng.index(300);
@@ -188,6 +207,12 @@ impl Engine for Hostile {
             Input::Connected { conn } => self.wires.connected(conn),
             Input::Received { conn, bytes } => {
                 self.hear(bytes);
+                let map = self.map.as_mut();
+                let answer = map.and_then(|map| map.hear(&mut self.rng, &self.block, bytes));
+                if let Some((to, answer)) = answer {
+                    let conn = self.wires.connect(to, answer);
+                    self.wires.close_after(conn);
+                }
                 match self.rng.below(8) {
                     0..=2 => self.wires.write(conn, &ACK_FRAME),
                     3 => self.wires.write(conn, &FAIL_ACK_FRAME),

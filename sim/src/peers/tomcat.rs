@@ -17,6 +17,7 @@ use folkmoot_core::wire::{
     UniqueId, deframe, read_ack,
 };
 
+use super::tomcat_map::Backups;
 use super::tomcat_sessions::{Message, Sessions};
 use super::wires::Wires;
 use crate::group::{Life, Parcel, SharedLedger};
@@ -46,6 +47,8 @@ pub(crate) enum Above {
     Parcels(SharedLedger, Life),
     /// A `DeltaManager`.
     Sessions(Box<Sessions>),
+    /// A `BackupManager`.
+    Maps(Box<Backups>),
 }
 
 /// How often the Tomcats of a world did what sets them apart from us.
@@ -132,11 +135,25 @@ struct Outgoing {
     then: Option<Box<Message>>,
 }
 
+/// A member as others read it.
+pub(crate) fn block_of(member: &Member) -> Vec<u8> {
+    let mut block = Vec::new();
+    let written = member.write(&mut block);
+    debug_assert!(written.is_ok(), "a vector has room");
+    block
+}
+
 impl Tomcat {
-    pub(crate) fn new(boot: &Boot, above: Above, habits: Rc<Habits>) -> Self {
-        let seed = u64::from(boot.restarts) << 32 | u64::from(boot.unique_id[0]);
+    /// As others see it.
+    pub(crate) fn member(boot: &Boot) -> Member {
         let mut me = Member::new(boot.address, UniqueId(boot.unique_id));
         me.udp_port = -1;
+        me
+    }
+
+    pub(crate) fn new(boot: &Boot, above: Above, habits: Rc<Habits>) -> Self {
+        let seed = u64::from(boot.restarts) << 32 | u64::from(boot.unique_id[0]);
+        let me = Self::member(boot);
         Self {
             habits,
             rng: SimRng::fork(seed, 0x70_6d_63_61_74 + u64::from(boot.node.0)),
@@ -221,9 +238,21 @@ impl Tomcat {
         let mut members: Vec<&Other> = self.members.iter().filter(|o| o.is_member).collect();
         members.sort_by_key(|other| std::cmp::Reverse(other.member.alive_ms));
         let members: Vec<SocketAddr> = members.iter().map(|other| other.address).collect();
-        if let Above::Sessions(sessions) = &mut self.above {
-            sessions.members = members;
-            sessions.members_known_at.get_or_insert(now + 2 * FREQUENCY);
+        let (known_at, unix_ms) = (now + 2 * FREQUENCY, self.unix_ms(now));
+        match &mut self.above {
+            Above::Parcels(..) => {}
+            Above::Sessions(sessions) => {
+                sessions.members = members;
+                sessions.members_known_at.get_or_insert(known_at);
+            }
+            Above::Maps(backups) => {
+                let mut members: Vec<&Other> =
+                    self.members.iter().filter(|o| o.is_member).collect();
+                members.sort_by_key(|other| other.heard);
+                let block = |other: &&Other| (other.address, block_of(&other.member));
+                let members = members.iter().map(block).collect();
+                backups.members_are(unix_ms, known_at, members);
+            }
         }
     }
 
@@ -338,6 +367,7 @@ impl Tomcat {
                 }
             }
             Above::Sessions(sessions) => sessions.received(now, unix_ms, from, message.message),
+            Above::Maps(backups) => backups.received(now, unix_ms, from, message.message),
         }
         true
     }
@@ -363,10 +393,12 @@ impl Tomcat {
 
     /// Takes what the manager has to say, to a connection of the pool for each destination.
     fn send(&mut self, now: Instant) {
-        let Above::Sessions(sessions) = &mut self.above else {
-            return;
+        let outbox = match &mut self.above {
+            Above::Parcels(..) => return,
+            Above::Sessions(sessions) => std::mem::take(&mut sessions.outbox),
+            Above::Maps(backups) => std::mem::take(&mut backups.outbox),
         };
-        for message in std::mem::take(&mut sessions.outbox) {
+        for message in outbox {
             self.say(now, message);
         }
         for outgoing in std::mem::take(&mut self.queue) {
@@ -490,8 +522,13 @@ impl Tomcat {
             self.checked(now, address, id, false);
         }
         let late = |line: &Line| line.pending.is_some() && line.since + SEND_TIMEOUT <= now;
+        // What nobody waits for does not wait for a host without power to come back, either.
+        let maps = matches!(self.above, Above::Maps(_));
+        let closed = |conn: &ConnId| self.wires.get(*conn).is_some_and(|wire| !wire.is_open);
+        let vain =
+            |conn: &ConnId, line: &Line| maps && closed(conn) && line.since + SEND_TIMEOUT <= now;
         let late: Vec<ConnId> = (self.lines.iter())
-            .filter(|(_, line)| late(line))
+            .filter(|(conn, line)| late(line) || vain(conn, line))
             .map(|(conn, _)| *conn)
             .collect();
         for conn in late {
@@ -527,8 +564,10 @@ impl Engine for Tomcat {
             Input::Closed { conn, .. } => self.closed(now, conn),
         }
         let unix_ms = self.unix_ms(now);
-        if let Above::Sessions(sessions) = &mut self.above {
-            sessions.turn(now, unix_ms, &mut self.rng);
+        match &mut self.above {
+            Above::Parcels(..) => {}
+            Above::Sessions(sessions) => sessions.turn(now, unix_ms, &mut self.rng),
+            Above::Maps(backups) => backups.turn(now, unix_ms, &mut self.rng),
         }
         self.send(now);
     }
@@ -548,6 +587,7 @@ impl Engine for Tomcat {
         let lines = lines.map(|line| line.since + SEND_TIMEOUT);
         let above = match &self.above {
             Above::Sessions(sessions) => sessions.due(),
+            Above::Maps(backups) => backups.due(),
             Above::Parcels(..) => None,
         };
         let timers = tasks.chain(checks).chain(lines).chain(above);
