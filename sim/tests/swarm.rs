@@ -99,9 +99,16 @@ fn what_was_found_once_stays_fixed() {
     }
     // A session ended while its primary gave a newcomer its copy, and stayed there.
     let removed = [555];
-    for seed in removed {
+    // A removal sent without ACK was lost with a connection that had died in silence (261), or with its node cut off (433).
+    let unheard = [261, 433];
+    // After a long pause more had to be told of removals than one turn tells, and the timer stayed in the past.
+    let behind = [193];
+    for seed in removed.into_iter().chain(unheard).chain(behind) {
         plain::<MapsMode>(seed..seed + 1);
+        swarm::<MapsMode>(seed..seed + 1);
     }
+    // A Tomcat gave a newcomer a session whose end it had read and not worked off.
+    swarm::<MapsMode>(464..465);
 }
 
 /// Twenty-four hours of virtual time, with faults all along.
