@@ -504,7 +504,8 @@ impl<E: Engine> Handle<E> {
     /// })
     /// ```
     ///
-    /// With [`Tuning::lend`](crate::Tuning::lend) zero it only waits.
+    /// Whatever else may let a task of the thread go on, a timer or another thread, has to make `done` true and to unpark the thread: nothing but
+    /// the engine's input ends the wait by itself. With [`Tuning::lend`](crate::Tuning::lend) zero it only waits.
     ///
     /// # Panics
     ///

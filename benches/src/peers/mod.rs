@@ -323,6 +323,7 @@ pub(crate) fn one_row(
     let medians = rounds.iter().map(|rounds| Figures {
         rate: median(rounds, |f| f.rate),
         cpu: median(rounds, |f| f.cpu),
+        cpu_least: rounds.iter().map(|f| f.cpu).fold(f64::INFINITY, f64::min),
         latencies: (0..PER_MILLE.len())
             .filter(|_| rounds.iter().all(|f| f.latencies.len() == PER_MILLE.len()))
             .map(|i| median(rounds, |f| f.latencies[i]))
