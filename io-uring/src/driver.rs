@@ -26,6 +26,9 @@ const LITTLE: i32 = 8 * 1024;
 /// so many times in a row, goes back to the readiness queue.
 const LITTLE_MAX: u32 = 64;
 
+/// How long at a time the last requests of the ring are waited for.
+const ENDING: Duration = Duration::from_millis(1);
+
 /// What the driver is made of, before it runs.
 pub(crate) struct Parts {
     ring: Ring,
@@ -135,20 +138,26 @@ impl Driver {
         loop {
             let mut poller = duty.take(|| shared.now());
             loop {
-                let turned = match self.streams.is_empty() && !self.requests.any() {
+                let turned = match self.is_idle() {
                     true => drive::turn(shared, &mut poller, true),
                     false => self.turn(shared, &mut poller)?,
                 };
                 if turned == Turned::Ended {
                     return Ok(());
                 }
-                if self.streams.is_empty() && !self.requests.any() && duty.is_lent(shared.now()) {
+                if self.is_idle() && duty.is_lent(shared.now()) {
                     break;
                 }
             }
             drop(poller);
             drive::lend(shared);
         }
+    }
+
+    /// Whether the ring has nothing to do. A request that was taken back keeps its stream open until somebody has entered the ring after
+    /// that, so all must have ended before the driver waits elsewhere.
+    fn is_idle(&self) -> bool {
+        self.streams.is_empty() && !self.requests.any() && self.ring.is_quiet()
     }
 
     /// One turn that waits in the ring.
@@ -163,7 +172,6 @@ impl Driver {
             shared.notify(&state);
             return Ok(Turned::Ended);
         }
-        // Else what was to be taken is gone already, or what was there: the queue is the place to wait.
         let wait = match self.streams.is_empty() {
             true => None,
             false => state.sleep(now),
@@ -172,9 +180,11 @@ impl Driver {
         drop(state);
         shared.released();
         if self.streams.is_empty() {
-            return Ok(Turned::Again);
-        }
-        if self.ring.events.is_empty() {
+            // What has been taken back ends; then the queue is the place to wait.
+            if !self.ring.is_quiet() && self.ring.events.is_empty() {
+                self.ring.wait(Some(ENDING))?;
+            }
+        } else if self.ring.events.is_empty() {
             self.wait(now, wait)?;
         }
         loop {

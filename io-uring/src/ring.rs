@@ -140,6 +140,11 @@ impl Ring {
         Ok(())
     }
 
+    /// Whether no request is under way and no completion waits.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.under_way == 0 && self.events.is_empty()
+    }
+
     /// Queues a request. What it points to must be valid until it has completed.
     fn push(&mut self, entry: &Entry) -> io::Result<()> {
         // SAFETY: every caller here passes either no pointer, or one to the ring's own memory that is kept until

@@ -17,7 +17,27 @@ mod waiting;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 
-use common::{PATIENCE, Role, Toy, pattern, run, stop};
+use common::{Conn, PATIENCE, Role, Toy, pattern, run, stop};
+use folkmoot_core::engine::ConnId;
+
+/// Nothing else is there that would have the driver enter the ring again.
+#[test]
+fn the_rings_last_stream_is_closed_when_the_engine_says_so() {
+    const LARGE: usize = 300_000;
+    let (server, addr) = run(Toy::new(Role::Count));
+    let mut stream = TcpStream::connect(addr).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(&pattern(LARGE)).unwrap();
+    let came = server.wait_for(PATIENCE, |toy, _| {
+        let whole =
+            |(conn, state): (&ConnId, &Conn)| (state.received_len == LARGE).then_some(*conn);
+        toy.conns.iter().find_map(whole)
+    });
+    let conn = came.expect("all has come");
+    server.with(|toy, _| toy.close(conn));
+    assert_eq!(stream.read(&mut [0; 8]).expect("the end of the stream"), 0);
+    stop(&server);
+}
 
 /// A peer whose messages are large and small in turn, so that its stream is in the ring and in the queue in turn.
 #[test]
