@@ -28,6 +28,7 @@ const LITTLE_MAX: u32 = 64;
 
 /// How long at a time the last requests of the ring are waited for.
 const ENDING: Duration = Duration::from_millis(1);
+const ENDING_TRIES: u32 = 20;
 
 /// What the driver is made of, before it runs.
 pub(crate) struct Parts {
@@ -138,15 +139,17 @@ impl Driver {
         loop {
             let mut poller = duty.take(|| shared.now());
             loop {
-                let turned = match self.is_idle() {
-                    true => drive::turn(shared, &mut poller, true),
-                    false => self.turn(shared, &mut poller)?,
+                let turned = if self.streams.is_empty() && !self.requests.any() {
+                    self.let_end()?;
+                    if duty.is_lent(shared.now()) {
+                        break;
+                    }
+                    drive::turn(shared, &mut poller, true)
+                } else {
+                    self.turn(shared, &mut poller)?
                 };
                 if turned == Turned::Ended {
                     return Ok(());
-                }
-                if self.is_idle() && duty.is_lent(shared.now()) {
-                    break;
                 }
             }
             drop(poller);
@@ -154,10 +157,21 @@ impl Driver {
         }
     }
 
-    /// Whether the ring has nothing to do. A request that was taken back keeps its stream open until somebody has entered the ring after
-    /// that, so all must have ended before the driver waits elsewhere.
-    fn is_idle(&self) -> bool {
-        self.streams.is_empty() && !self.requests.any() && self.ring.is_quiet()
+    /// The ring has no stream any more, and the driver will wait elsewhere. A request that was taken back keeps its stream open until
+    /// somebody has entered the ring after that.
+    fn let_end(&mut self) -> io::Result<()> {
+        for _ in 0..ENDING_TRIES {
+            while let Some(event) = self.ring.events.pop_front() {
+                if let Some((Kind::Receive, _)) = tag::read(event.tag) {
+                    self.ring.recycle(&event);
+                }
+            }
+            if self.ring.is_quiet() {
+                break;
+            }
+            self.ring.wait(Some(ENDING))?;
+        }
+        Ok(())
     }
 
     /// One turn that waits in the ring.
@@ -180,11 +194,9 @@ impl Driver {
         drop(state);
         shared.released();
         if self.streams.is_empty() {
-            // What has been taken back ends; then the queue is the place to wait.
-            if !self.ring.is_quiet() && self.ring.events.is_empty() {
-                self.ring.wait(Some(ENDING))?;
-            }
-        } else if self.ring.events.is_empty() {
+            return Ok(Turned::Again);
+        }
+        if self.ring.events.is_empty() {
             self.wait(now, wait)?;
         }
         loop {

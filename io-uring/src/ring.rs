@@ -140,9 +140,9 @@ impl Ring {
         Ok(())
     }
 
-    /// Whether no request is under way and no completion waits.
+    /// Whether no request is under way.
     pub(crate) fn is_quiet(&self) -> bool {
-        self.under_way == 0 && self.events.is_empty()
+        self.under_way == 0
     }
 
     /// Queues a request. What it points to must be valid until it has completed.
