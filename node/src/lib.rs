@@ -37,7 +37,7 @@
 //! # What the send options promise
 //!
 //! With `channel_send_options` 8, the default, a request ends without waiting; its changes are queued for every
-//! member, in order, and lost only if this node dies before they have left or if a member's queue overflows. With 6
+//! member, in order, and lost only if this node dies before they have left (at once, or under load within a millisecond or two, joined with others) or if a member's queue overflows. With 6
 //! the end of a request waits until every member has *applied* the change and said so, at most for the sender's
 //! timeout (3 s, and once more for one retry). A member that does not answer is logged, counted and reported as
 //! [`Event::NotAcknowledged`]; the response goes out all the same, as Tomcat's does.
