@@ -12,9 +12,17 @@ use super::{DeltaSession, SessionId};
 pub(crate) struct SessionTable {
     slots: Vec<Option<DeltaSession>>,
     free: Vec<u32>,
-    /// Slots by the hash of their session's id, which is not kept a second time.
-    by_id: HashTable<u32>,
+    /// By the hash of their ids, which are not kept a second time.
+    by_id: HashTable<Place>,
     hasher: DefaultHashBuilder,
+}
+
+/// Where a session is.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    /// The hash of its id, so that a table that grows need not look at all sessions.
+    hash: u64,
+    slot: u32,
 }
 
 /// Whether the session in a slot has this id.
@@ -55,8 +63,8 @@ impl SessionTable {
             return None;
         }
         let hash = self.hasher.hash_one(id);
-        let has_id = |slot: &u32| has_id(&self.slots, *slot, id);
-        self.by_id.find(hash, has_id).copied()
+        let is_there = |place: &Place| place.hash == hash && has_id(&self.slots, place.slot, id);
+        self.by_id.find(hash, is_there).map(|place| place.slot)
     }
 
     fn slot(&self, id: &[u8]) -> Option<usize> {
@@ -65,25 +73,20 @@ impl SessionTable {
 
     /// The id of the session in a slot leads there from now on.
     fn enter(&mut self, slot: u32) {
-        let Self {
-            slots,
-            by_id,
-            hasher,
-            ..
-        } = self;
-        let hash = |slot: &u32| {
-            let session = slots.get(*slot as usize).and_then(Option::as_ref);
-            hasher.hash_one(session.map_or(&[][..], |session| session.id.as_modified_utf8()))
-        };
-        by_id.insert_unique(hash(&slot), slot, hash);
+        let session = self.slots.get(slot as usize).and_then(Option::as_ref);
+        if let Some(session) = session {
+            let hash = self.hasher.hash_one(session.id.as_modified_utf8());
+            self.by_id
+                .insert_unique(hash, Place { hash, slot }, |place| place.hash);
+        }
     }
 
     /// An id leads nowhere any more; the slot it led to.
     fn strike(&mut self, id: &[u8]) -> Option<u32> {
         let hash = self.hasher.hash_one(id);
-        let has_id = |slot: &u32| has_id(&self.slots, *slot, id);
-        let entry = self.by_id.find_entry(hash, has_id).ok()?;
-        Some(entry.remove().0)
+        let is_there = |place: &Place| place.hash == hash && has_id(&self.slots, place.slot, id);
+        let entry = self.by_id.find_entry(hash, is_there).ok()?;
+        Some(entry.remove().0.slot)
     }
 
     pub(crate) fn contains(&self, id: &[u8]) -> bool {
