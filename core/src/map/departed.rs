@@ -391,8 +391,11 @@ impl<V> ReplicatedMap<V> {
         let admitted = creates
             && match (listed, self.config.keys_are_unique) {
                 (false, _) if said => true,
-                // A Tomcat that puts a key again says nothing but the value.
-                (false, false) => !ours && value.is_some(),
+                // A Tomcat that puts a key again, as when a session gets an old id back, says nothing but the value.
+                (false, _) if !ours => {
+                    value.is_some() || message.kind() == Some(MapMessageType::Proxy)
+                }
+                (false, false) => false,
                 _ => known.is_some_and(other),
             };
         if admitted {

@@ -249,7 +249,7 @@ impl Mode for MapsMode {
             self.whole(world, id, *number)?;
         }
         // A Tomcat remembers nothing that was removed, and those who send as it does tell nobody.
-        if self.shelves.is_empty() && self.connections == rules::FEW {
+        if self.all_remember() {
             self.ended_is_nowhere(world)?;
         }
         Ok(())
@@ -392,7 +392,7 @@ impl MapsMode {
                 self.writes += 1;
                 Wish::Write(self.writes)
             }
-            60..=67 => Wish::End,
+            60..=67 if !self.moving || self.all_remember() => Wish::End,
             _ => Wish::Look,
         };
         let what = format!(
@@ -546,10 +546,15 @@ impl MapsMode {
         self.nothing_returns(world);
     }
 
+    /// Whether all nodes know each other as ours: what others say of an entry that was removed is taken.
+    fn all_remember(&self) -> bool {
+        self.shelves.is_empty() && self.connections == rules::FEW
+    }
+
     /// A node that has ended a session never has it again.
     fn nothing_returns(&self, world: &mut World<MapNode>) {
         // Who speaks in the names of others can make everything anew.
-        if self.hostile {
+        if self.hostile || !self.all_remember() {
             return;
         }
         for ended in &self.ended {

@@ -102,7 +102,7 @@ impl FalseMap {
             key: (!rng.chance(50_000)).then_some(key),
             map_id: Some(self.name),
             nodes: (!rng.chance(200_000)).then(|| vec![Cow::Borrowed(me), Cow::Borrowed(other)]),
-            primary: (!rng.chance(200_000)).then(|| Cow::Borrowed(other)),
+            primary: (!rng.chance(200_000)).then_some(Cow::Borrowed(other)),
             value: (!rng.chance(300_000)).then_some(value),
         };
         message.write(&mut stream);

@@ -59,8 +59,8 @@ impl MapShelf {
     /// What its copy of a session holds, if it has one.
     pub(crate) fn value(&self, id: &SessionId, attribute: &str) -> Option<String> {
         let record = self.entries.get(&key(id))?.record.as_ref()?;
-        let named = |(name, _): &&(JavaString, JavaBytes)| *name == JavaString::from(attribute);
-        let (_, value) = record.attributes.iter().find(named)?;
+        let wanted = JavaString::from(attribute);
+        let (_, value) = record.attributes.iter().find(|(name, _)| *name == wanted)?;
         Some(value_text(value))
     }
 }
