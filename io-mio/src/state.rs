@@ -66,6 +66,9 @@ pub struct State<E> {
 const LOOK_EVERY: Duration = Duration::from_millis(1);
 const LOOK_FOR: Duration = Duration::from_millis(5);
 
+/// A thread that has not sent for so long does not stream, whatever the settings say: what it has left must be written.
+const PAUSE: Duration = Duration::from_micros(50);
+
 /// The least buffer that takes every datagram whole.
 const BUFFER_MIN: usize = 64 * 1024;
 
@@ -186,7 +189,7 @@ impl<E: Engine> State<E> {
             && !self.sockets.dirty.is_empty()
             && self
                 .last_command
-                .is_some_and(|(_, at)| now.since(at) < tuning.coalesce_within)
+                .is_some_and(|(_, at)| now.since(at) < tuning.coalesce_within.min(PAUSE))
     }
 
     /// After a command for whose bytes nobody waits: they leave at once after a pause, and with those of the next commands
