@@ -99,6 +99,22 @@ bugs! {
     RemovalUntold = "removal-untold",
     /// nobody looks for sessions whose time is over
     ExpiryTimerLost = "expiry-timer-lost",
+    /// a message that comes before its turn goes on at once
+    OrderIgnored = "order-ignored",
+    /// a message that has waited too long for those before it is dropped
+    HeldBackDropped = "held-back-dropped",
+    /// a message is put together without its second piece
+    PieceMissing = "piece-missing",
+    /// a message goes on before it is confirmed
+    Unconfirmed = "unconfirmed",
+    /// a message is dropped when it is confirmed
+    ConfirmedDropped = "confirmed-dropped",
+    /// a message that was compressed loses its last byte
+    CompressedCut = "compressed-cut",
+    /// a repeat of an encrypted message is taken for a new one
+    ReplayTaken = "replay-taken",
+    /// one message in sixteen is not counted
+    MessageUncounted = "message-uncounted",
 }
 
 #[cfg(feature = "plant")]

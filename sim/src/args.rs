@@ -32,6 +32,7 @@ options
   --mode all|group|session|maps   what the nodes are: bare channels, clusters with sessions on every node, clusters with
                      sessions on two nodes each, or one after the other
   --plain            our own nodes alone: no Tomcats, nobody hostile, no large clusters
+  --steady           as plans were when strangers neither stood still nor crashed: for seeds found then
   --threads T        so many runs at a time (run and explore; one for each core by default)
   --nodes N          so many nodes (1 to 200) instead of a number drawn from the seed
   --seconds S        so many seconds of virtual time with faults instead of a time drawn from the seed
@@ -114,6 +115,11 @@ impl Command {
             if word == "--plain" {
                 common.plan.plain = true;
                 common.words.push_str(" --plain");
+                continue;
+            }
+            if word == "--steady" {
+                common.plan.steady = true;
+                common.words.push_str(" --steady");
                 continue;
             }
             let value = words

@@ -259,7 +259,10 @@ impl<M: Machine> World<M> {
         } else {
             TraceKind::PauseRead
         };
-        self.note(node, kind, None, conn.to_u64(), &[], String::new);
+        // What a stranger leaves unread is no decision of an engine.
+        if self.nodes[usize::from(node)].stranger.is_none() {
+            self.note(node, kind, None, conn.to_u64(), &[], String::new);
+        }
         if let Some(this) = self.streams.get(stream) {
             let end = &mut this.ends[side as usize];
             end.reading = reading;

@@ -30,6 +30,10 @@ impl Plan {
             0 => crate::link::NetworkConfig::quiet(),
             number => draw_network(&mut SimRng::new(u64::from(number))),
         };
+        // Nobody else is there.
+        let ours: Vec<FaultKind> = (FaultKind::ALL.into_iter())
+            .filter(|kind| !kind.is_of_strangers())
+            .collect();
         let mut kinds = Vec::new();
         let mut happening = Vec::new();
         let mut at = Duration::ZERO;
@@ -42,9 +46,9 @@ impl Plan {
                 break;
             }
             let chance = short(from + 2);
-            match FaultKind::ALL.get(usize::from(byte(from)) % (2 * FaultKind::ALL.len())) {
+            match ours.get(usize::from(byte(from)) % (2 * ours.len())) {
                 Some(kind) => {
-                    let (fault, after) = kind.draw(nodes, &mut SimRng::new(chance));
+                    let (fault, after) = kind.draw(nodes, 0, &mut SimRng::new(chance));
                     happening.push((at, What::Fault(fault)));
                     let after = after.map(|(later, fault)| (at + later, What::Fault(fault)));
                     happening.extend(after);
@@ -67,6 +71,9 @@ impl Plan {
             hostile: false,
             several: false,
             tight: false,
+            greedy: false,
+            layers: false,
+            mix: None,
             seed: short(2),
             nodes,
             network,

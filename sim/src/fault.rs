@@ -27,7 +27,7 @@ pub enum Fault {
     Fail(NodeId, u32),
     /// Nothing passes in one direction.
     Cut(NodeId, NodeId, Cut),
-    /// Nothing passes between the groups; a node belongs to the group that its place in the list says.
+    /// Nothing passes between the groups; a node, or a stranger, belongs to the group that its place in the list says.
     Partition(Vec<u8>, Cut),
     /// Everything passes again.
     Heal,
@@ -54,11 +54,13 @@ pub enum FaultKind {
     Stall,
     Reset,
     Sever,
+    StrangerPause,
+    StrangerCrash,
 }
 
 impl FaultKind {
     /// All kinds.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::Crash,
         Self::Leave,
         Self::Pause,
@@ -70,6 +72,8 @@ impl FaultKind {
         Self::Stall,
         Self::Reset,
         Self::Sever,
+        Self::StrangerPause,
+        Self::StrangerCrash,
     ];
 
     /// Its name.
@@ -86,14 +90,35 @@ impl FaultKind {
             Self::Stall => "stall",
             Self::Reset => "reset",
             Self::Sever => "sever",
+            Self::StrangerPause => "stranger-pause",
+            Self::StrangerCrash => "stranger-crash",
         }
     }
 
-    /// A fault of this kind, and what ends it after some time, if it has to be ended.
-    pub fn draw(self, nodes: u16, rng: &mut SimRng) -> (Fault, Option<(Duration, Fault)>) {
-        let node = NodeId(rng.below(u64::from(nodes)) as u16);
+    /// Whether it happens to Tomcats and hostile peers, and so only where there are some.
+    pub const fn is_of_strangers(self) -> bool {
+        matches!(self, Self::StrangerPause | Self::StrangerCrash)
+    }
+
+    /// A fault of this kind among `nodes` of ours, whose numbers come first, and so many `strangers`; and what ends it
+    /// after some time, if it has to be ended.
+    pub fn draw(
+        self,
+        nodes: u16,
+        strangers: u16,
+        rng: &mut SimRng,
+    ) -> (Fault, Option<(Duration, Fault)>) {
+        let node = match self.is_of_strangers() {
+            true => NodeId(nodes + rng.below(u64::from(strangers)) as u16),
+            false => NodeId(rng.below(u64::from(nodes)) as u16),
+        };
+        // Ways to strangers are cut, too; what dies in silence between a Tomcat and us nobody looks for at its end.
+        let reach = match self {
+            Self::Sever => nodes,
+            _ => nodes + strangers,
+        };
         let other =
-            NodeId((node.0 + 1 + rng.below(u64::from(nodes.max(2) - 1)) as u16) % nodes.max(1));
+            NodeId((node.0 + 1 + rng.below(u64::from(reach.max(2) - 1)) as u16) % reach.max(1));
         let long = Duration::from_millis(rng.between(10, 12_000));
         // Most restarts are quick: that is when the dead and the new incarnation meet.
         let short = Duration::from_millis(match rng.below(3) {
@@ -104,7 +129,7 @@ impl FaultKind {
         let identity = *rng.pick(&[Identity::Same, Identity::New, Identity::New]);
         let cut = *rng.pick(&[Cut::Dropped, Cut::Dropped, Cut::Rejected]);
         match self {
-            Self::Crash => {
+            Self::Crash | Self::StrangerCrash => {
                 let how = *rng.pick(&[Crash::Process, Crash::Process, Crash::Host]);
                 (
                     Fault::Crash(node, how),
@@ -118,7 +143,7 @@ impl FaultKind {
                     Some((back, Fault::Boot(node, identity))),
                 )
             }
-            Self::Pause => (Fault::Pause(node, long), None),
+            Self::Pause | Self::StrangerPause => (Fault::Pause(node, long), None),
             Self::Slow => {
                 let slow = Duration::from_micros(rng.between(10, 20_000));
                 (
@@ -138,7 +163,7 @@ impl FaultKind {
             Self::Cut => (Fault::Cut(node, other, cut), Some((long, Fault::Heal))),
             Self::Partition => {
                 let groups = rng.between(2, 3);
-                let groups = (0..nodes).map(|_| rng.below(groups) as u8).collect();
+                let groups = (0..reach).map(|_| rng.below(groups) as u8).collect();
                 (Fault::Partition(groups, cut), Some((long, Fault::Heal)))
             }
             Self::Stall => (Fault::Stall(node, other, short), None),
@@ -175,9 +200,17 @@ impl fmt::Display for Fault {
 }
 
 impl<M: Machine> World<M> {
-    /// Lets a fault happen. A node that is paused goes on by itself; see [`Fault::Pause`].
+    /// Lets a fault happen. A node that is paused goes on by itself; see [`Fault::Pause`]. What would happen to a stranger
+    /// who does not come in this mode happens to nobody.
     pub fn apply(&mut self, fault: &Fault) {
         match fault {
+            Fault::Crash(node, _)
+            | Fault::Boot(node, _)
+            | Fault::Pause(node, _)
+            | Fault::Cut(_, node, _)
+            | Fault::Stall(_, node, _)
+            | Fault::Reset(_, node)
+                if !self.has(*node) => {}
             Fault::Crash(node, how) => self.crash(*node, *how),
             Fault::Leave(node) => {
                 self.with(*node, |machine, now| machine.stop(now));
@@ -200,7 +233,7 @@ impl<M: Machine> World<M> {
             Fault::Cut(from, to, cut) => self.set_link(*from, *to, *cut),
             Fault::Partition(groups, cut) => {
                 let of = |group: u8| {
-                    self.node_ids()
+                    (self.node_ids().chain(self.stranger_ids()))
                         .filter(move |node| groups.get(node.index()) == Some(&group))
                 };
                 let groups: Vec<Vec<NodeId>> =

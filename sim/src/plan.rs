@@ -15,6 +15,9 @@ pub struct PlanOptions {
     pub safety: Option<Duration>,
     /// Nobody but our own nodes.
     pub plain: bool,
+    /// As plans were when they knew less: strangers neither stand still nor crash nor leave answers unread, clients do what is
+    /// common, and of interceptors there are those alone that change bytes. Seeds found then go on meaning what they meant.
+    pub steady: bool,
     /// Only the faults and works with these places in the plan.
     pub keep: Option<Vec<usize>>,
 }
@@ -54,6 +57,12 @@ pub struct Plan {
     pub several: bool,
     /// Whether the queues of clusters are so short that they get full.
     pub tight: bool,
+    /// Whether the one who means no good asks for more answers than it reads.
+    pub greedy: bool,
+    /// Whether bare channels may have any interceptors, in any order.
+    pub layers: bool,
+    /// What users do how often is drawn from this; `None` for what is common.
+    pub mix: Option<u64>,
     /// How the network behaves during the time of faults.
     pub network: NetworkConfig,
     /// The kinds of faults that this run has at all.
@@ -88,13 +97,6 @@ impl Plan {
         let drawn_safety = Duration::from_millis(rng.between(8_000, 40_000));
         let safety = options.safety.unwrap_or(drawn_safety);
         let network = draw_network(&mut rng);
-        let kinds: Vec<FaultKind> = match rng.below(8) {
-            0 => Vec::new(),
-            _ => FaultKind::ALL
-                .into_iter()
-                .filter(|_| rng.chance(400_000))
-                .collect(),
-        };
         let mut guests = SimRng::fork(seed, 8);
         let (tomcats, hostile) = match guests.below(20) {
             _ if options.plain => (0, false),
@@ -104,12 +106,26 @@ impl Plan {
             7 => (1, true),
             _ => (0, false),
         };
+        let strangers = tomcats + u16::from(hostile);
+        let new = !options.plain && !options.steady;
+        let kinds: Vec<FaultKind> = match rng.below(8) {
+            0 => Vec::new(),
+            _ => FaultKind::ALL
+                .into_iter()
+                .filter(|_| rng.chance(400_000))
+                .filter(|kind| (strangers > 0 && new) || !kind.is_of_strangers())
+                .collect(),
+        };
         let tight = SimRng::fork(seed, 13).chance(150_000) && !options.plain;
+        let mut mixes = SimRng::fork(seed, 16);
+        let mix = (mixes.chance(500_000) && new).then(|| mixes.next_u64());
+        let layers = SimRng::fork(seed, 15).chance(300_000) && new;
+        let greedy = SimRng::fork(seed, 17).chance(300_000) && new && hostile;
         let several = SimRng::fork(seed, 14).chance(200_000) && !options.plain;
         let mut items = Vec::new();
         draw_faults(
             &kinds,
-            nodes,
+            (nodes, if new { strangers } else { 0 }),
             safety,
             &mut SimRng::fork(seed, 3),
             &mut items,
@@ -131,6 +147,9 @@ impl Plan {
             hostile,
             several,
             tight,
+            greedy,
+            layers,
+            mix,
             network,
             kinds,
             items,
@@ -175,7 +194,7 @@ impl Plan {
 
 fn draw_faults(
     kinds: &[FaultKind],
-    nodes: u16,
+    (nodes, strangers): (u16, u16),
     safety: Duration,
     rng: &mut SimRng,
     items: &mut Vec<(Duration, What)>,
@@ -187,7 +206,7 @@ fn draw_faults(
     // The nodes find each other before the trouble begins, most of the time.
     let mut at = Duration::from_millis(rng.below(4000));
     while at < safety {
-        let (fault, after) = rng.pick(kinds).draw(nodes, rng);
+        let (fault, after) = rng.pick(kinds).draw(nodes, strangers, rng);
         items.push((at, What::Fault(fault)));
         if let Some((later, fault)) = after {
             items.push((at + later, What::Fault(fault)));
@@ -289,16 +308,18 @@ mod tests {
         let plans: Vec<Plan> = (0..200)
             .map(|seed| Plan::draw(seed, &PlanOptions::default()))
             .collect();
+        let has_strangers = |plan: &&Plan| plan.hostile || plan.tomcats > 0;
         for kind in FaultKind::ALL {
-            let with = plans
-                .iter()
-                .filter(|plan| plan.kinds.contains(&kind))
-                .count();
-            assert!(
-                (40..140).contains(&with),
-                "{} in {with} of 200",
-                kind.name()
-            );
+            let (with, without): (Vec<&Plan>, Vec<&Plan>) =
+                (plans.iter()).partition(|plan| plan.kinds.contains(&kind));
+            // About two of five; what happens to strangers only where there are some.
+            let among = match kind.is_of_strangers() {
+                true => with.len() + without.into_iter().filter(has_strangers).count(),
+                false => plans.len(),
+            };
+            let share = 100 * with.len() / among;
+            assert!((20..70).contains(&share), "{} in {share} %", kind.name());
+            assert!(!kind.is_of_strangers() || with.iter().all(has_strangers));
         }
         assert!(plans.iter().any(|plan| plan.faults() == 0));
     }

@@ -60,6 +60,21 @@ impl SimRng {
         &choices[self.index(choices.len())]
     }
 
+    /// How often each of `N` things is done: their shares of 100 added up, so that a number below 100 that is below the
+    /// first is the first thing. The first is always done now and then, and now and then one of the others never.
+    pub fn mix<const N: usize>(&mut self) -> [u64; N] {
+        let mut weights = [(); N].map(|()| *self.pick(&[0, 1, 5, 20, 60]));
+        if let Some(first) = weights.first_mut() {
+            *first += 10;
+        }
+        let all: u64 = weights.iter().sum();
+        let mut before = 0;
+        weights.map(|weight| {
+            before += weight;
+            100 * before / all.max(1)
+        })
+    }
+
     /// Whether something that happens `ppm` times in a million happens now. Draws nothing when it cannot.
     pub fn chance(&mut self, ppm: Ppm) -> bool {
         ppm > 0 && self.below(1_000_000) < u64::from(ppm)

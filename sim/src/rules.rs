@@ -141,9 +141,12 @@ fn kept_by<M: OnChannel>(world: &World<M>, node: NodeId) -> Vec<String> {
         return Vec::new();
     };
     let channel = machine.channel();
+    let incomplete = channel.kept().incomplete_bytes;
+    let incomplete = (incomplete > 0).then(|| format!("{incomplete} bytes of incomplete frames"));
     let kept = |(index, member)| {
         let bytes = channel.queue_bytes(index);
         (bytes > 0).then(|| format!("{bytes} bytes for {:?}", crate::group::node_of(member)))
     };
-    channel.members().filter_map(kept).collect()
+    let queued = channel.members().filter_map(kept);
+    queued.chain(incomplete).collect()
 }

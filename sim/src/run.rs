@@ -171,6 +171,8 @@ fn run_in<M: Mode>(
         ("somebody hostile", plan.hostile),
         ("short queues", plan.tight),
         ("several connections between two", plan.several),
+        ("answers left unread", plan.greedy),
+        ("a mix of works of its own", plan.mix.is_some()),
     ] {
         *covered.entry(format!("with {name}")).or_default() += u64::from(there);
     }
@@ -289,6 +291,13 @@ impl<M: Mode> Running<M> {
             if world.is_leaving(node) {
                 world.crash(node, Crash::Process);
             }
+            match world.state(node) {
+                NodeState::Running => {}
+                NodeState::Paused => world.resume(node),
+                NodeState::Down(_) => world.boot(node, Identity::New),
+            }
+        }
+        for node in world.stranger_ids() {
             match world.state(node) {
                 NodeState::Running => {}
                 NodeState::Paused => world.resume(node),

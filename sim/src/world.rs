@@ -143,6 +143,11 @@ impl<M: Machine> World<M> {
         (self.ours..self.nodes.len() as u16).map(NodeId)
     }
 
+    /// Whether there is such a host.
+    pub(crate) fn has(&self, node: NodeId) -> bool {
+        node.index() < self.nodes.len()
+    }
+
     /// The unique id that a node's member carries in this life.
     pub(crate) fn unique_id(&self, node: NodeId) -> [u8; 16] {
         self.nodes[node.index()].unique_id
@@ -285,11 +290,13 @@ impl<M: Machine> World<M> {
         self.observe(from.0);
     }
 
-    /// Cuts every link between nodes of different groups; a node in no group is alone.
+    /// Cuts every link between nodes of different groups; a node in no group is alone, a stranger in none with everybody.
     pub fn partition(&mut self, groups: &[&[NodeId]], cut: Cut) {
         let group_of = |node: NodeId| groups.iter().position(|group| group.contains(&node));
-        for from in self.node_ids() {
-            for to in self.node_ids() {
+        let strangers = self.stranger_ids().filter(|node| group_of(*node).is_some());
+        let parted: Vec<NodeId> = self.node_ids().chain(strangers).collect();
+        for &from in &parted {
+            for &to in &parted {
                 let together = group_of(from).is_some() && group_of(from) == group_of(to);
                 if from != to {
                     self.set_link(from, to, if together { Cut::Whole } else { cut });
@@ -300,11 +307,13 @@ impl<M: Machine> World<M> {
 
     /// Mends every link.
     pub fn heal(&mut self) {
-        for from in self.node_ids() {
-            for to in self.node_ids() {
-                if self.links.cut(from.0, to.0) != Cut::Whole {
-                    self.set_link(from, to, Cut::Whole);
-                }
+        let all = || self.node_ids().chain(self.stranger_ids());
+        let all: Vec<(NodeId, NodeId)> = all()
+            .flat_map(|from| all().map(move |to| (from, to)))
+            .collect();
+        for (from, to) in all {
+            if self.links.cut(from.0, to.0) != Cut::Whole {
+                self.set_link(from, to, Cut::Whole);
             }
         }
     }

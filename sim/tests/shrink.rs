@@ -1,6 +1,7 @@
 //! Shrinking a run that fails: what is left is smaller, still fails by the same rule, and none of it can be left out.
 
 use std::collections::BTreeMap;
+use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
 use folkmoot_sim::group::GroupMode;
@@ -9,6 +10,9 @@ use folkmoot_sim::{Mode, Plan, PlanOptions, Report, World, run, shrink};
 /// Bare channels, and a rule that no good reason stands behind: nobody starts a third time. It takes two crashes of one
 /// node to break it, and what brings the node back.
 struct NoThirdLife(GroupMode);
+
+/// Held by whoever plants an error, and shared by those who run without one.
+static ALONE: RwLock<()> = RwLock::new(());
 
 const RULE: &str = "nobody starts a third time";
 
@@ -104,22 +108,27 @@ fn shrinks<M: Mode>(seeds: std::ops::Range<u64>) -> Vec<usize> {
 
 #[test]
 fn a_rule_that_two_crashes_break_is_shrunk_to_what_ends_and_starts_one_node_twice() {
+    let _nothing_planted = ALONE.read().unwrap_or_else(PoisonError::into_inner);
     let keep = shrinks::<NoThirdLife>(0..200);
     assert!((2..=4).contains(&keep.len()), "{keep:?}");
 }
 
 #[test]
 fn a_run_that_holds_cannot_be_shrunk() {
+    let _nothing_planted = ALONE.read().unwrap_or_else(PoisonError::into_inner);
     let fails = |options: &PlanOptions| broken(&run_of::<GroupMode>(3, options)).is_some();
     assert!(shrink(3, &PlanOptions::default(), 10, fails).is_none());
 }
 
 /// The same with an error in the machines themselves: `cargo test -p folkmoot-sim --features plant --test shrink`.
+///
+/// The others wait: what is planted is planted everywhere.
 #[cfg(feature = "plant")]
 #[test]
 fn a_planted_error_is_shrunk() {
     use folkmoot_core::plant::{Bug, plant};
 
+    let _alone = ALONE.write().unwrap_or_else(PoisonError::into_inner);
     // One that no calm time shows.
     plant(Some(Bug::GhostKept));
     let keep = shrinks::<GroupMode>(0..400);

@@ -7,7 +7,27 @@ use crate::interceptor::stack::Stack;
 use crate::membership::table::Stage;
 use crate::time::Instant;
 
+/// What a channel keeps besides queues; without traffic nothing, once what never became complete has been waited for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Kept {
+    /// Bytes of frames whose end has not come.
+    pub incomplete_bytes: usize,
+    /// Messages that wait in interceptors: for those before them, for their other pieces, for their confirmation.
+    pub layer_messages: usize,
+    /// Messages of our own that are to be confirmed when all destinations have them.
+    pub confirmations: usize,
+}
+
 impl Channel {
+    /// What is kept of messages that are neither in a queue nor with the listener.
+    pub fn kept(&self) -> Kept {
+        Kept {
+            incomplete_bytes: self.gathered,
+            layer_messages: self.stack.waiting(),
+            confirmations: self.commits.len(),
+        }
+    }
+
     /// A copy in the same state, to try out on it what could happen; `None` if the channel has interceptors, which keep
     /// things that cannot be copied. The two have the same chance and make the same ids: only one of them may have peers
     /// that are real.

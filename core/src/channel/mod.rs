@@ -42,6 +42,7 @@ pub use config::{
 };
 pub use engine::ChannelEngine;
 pub use event::{BadInput, ChannelEvent, FaultCause};
+pub use inspect::Kept;
 pub use listener::{ChannelListener, Inbound, MemberIndex, Verdict};
 pub use send::{Body, Lane, SendError, To};
 pub use stats::{BadInputStats, ChannelStats};

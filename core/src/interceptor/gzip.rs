@@ -13,6 +13,7 @@ use miniz_oxide::inflate::core::{DecompressorOxide, decompress};
 
 use super::message::{Body, Down, Flow, Inward, Outbound, Up, add};
 use super::{InterceptorError, Refusal};
+use crate::plant::{Bug, planted};
 use crate::wire::SendOptions;
 
 /// Compresses messages. A member without this interceptor cannot read compressed ones; what is too short to be
@@ -231,7 +232,10 @@ impl Gzip {
             return Ok(Flow::Pass(message));
         }
         let packed = message.body.as_slice();
-        let plain = self.codec.decompress(packed, up.message_bytes_max)?;
+        let mut plain = self.codec.decompress(packed, up.message_bytes_max)?;
+        if planted(Bug::CompressedCut) {
+            plain.pop();
+        }
         let stats = &mut up.stats.gzip;
         add(&mut stats.decompressed, 1);
         add(&mut stats.bytes_to_decompress, packed.len() as u64);

@@ -9,6 +9,7 @@ use core::time::Duration;
 use super::message::{Down, Flow, Inward, Kept, Outbound, Up, add};
 use super::{InterceptorError, Refusal, ok_to_process};
 use crate::channel::MemberIndex;
+use crate::plant::{Bug, planted};
 use crate::time::Instant;
 
 /// Bytes of a number.
@@ -131,7 +132,7 @@ impl Queue {
             let Some(kept) = self.pop() else { break };
             let stats = &mut up.stats.order;
             // What was not over itself has merely lost those before it.
-            if forward || !over(&kept) {
+            if (forward && !planted(Bug::HeldBackDropped)) || !over(&kept) {
                 add(&mut stats.forwarded_expired, 1);
                 up.release(kept);
             } else {
@@ -244,6 +245,9 @@ impl Order {
                 false => Err(Refusal::OrderConflict),
             };
         }
+        if planted(Bug::OrderIgnored) {
+            return Ok(Flow::Pass(message));
+        }
         let kept = message.keep(up.now);
         queue.cost = queue.cost.saturating_add(kept.cost());
         queue.waiting.insert(key, kept);
@@ -266,6 +270,12 @@ impl Order {
             let waiting = queue.waiting.values();
             queue.due = waiting.map(|kept| kept.since + expire).min();
         }
+    }
+
+    /// How many messages wait.
+    pub(crate) fn waiting(&self) -> usize {
+        let waiting = self.queues.iter().map(|queue| queue.waiting.len());
+        waiting.fold(0, usize::saturating_add)
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {

@@ -283,6 +283,17 @@ impl Stack {
         }
     }
 
+    /// How many messages wait, complete or not.
+    pub(crate) fn waiting(&self) -> usize {
+        let layers = self.layers.iter().map(|layer| match layer {
+            Layer::Fragmentation(layer) => layer.waiting(),
+            Layer::Order(layer) => layer.waiting(),
+            Layer::TwoPhaseCommit(layer) => layer.waiting(),
+            _ => 0,
+        });
+        layers.fold(self.released.len(), usize::saturating_add)
+    }
+
     /// When something has waited too long.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         if !self.released.is_empty() {

@@ -2,6 +2,7 @@
 
 use super::InterceptorError;
 use super::message::{Down, Inward, Outbound, Up, add};
+use crate::plant::{Bug, planted};
 
 /// Counts messages and bytes where it stands in the stack: see
 /// [`ThroughputStats`](super::ThroughputStats). Nothing on the wire changes.
@@ -54,6 +55,9 @@ impl Throughput {
 
     pub(crate) fn receive(&mut self, up: &mut Up<'_>, message: &Inward<'_>) {
         add(&mut self.messages, 1);
+        if planted(Bug::MessageUncounted) && self.messages.is_multiple_of(16) {
+            return;
+        }
         add(&mut up.stats.throughput.messages_received, 1);
         let len = message.body.as_slice().len();
         add(&mut up.stats.throughput.bytes_received, len as u64);

@@ -17,6 +17,7 @@ use bytes::Bytes;
 use super::message::{Body, Down, Flow, Inward, Kept, Outbound, Up, add};
 use super::{InterceptorError, InterceptorStats, Refusal, ok_to_process};
 use crate::channel::MemberIndex;
+use crate::plant::{Bug, planted};
 use crate::time::Instant;
 use crate::wire::{Member, SendOptions, UniqueId};
 
@@ -176,6 +177,9 @@ impl TwoPhaseCommit {
                 return Ok(Flow::Stop);
             };
             add(&mut up.stats.two_phase_commit.committed, 1);
+            if planted(Bug::ConfirmedDropped) {
+                return Ok(Flow::Stop);
+            }
             message.options = kept.options;
             message.timestamp_ms = kept.timestamp_ms;
             message.unique_id = Body::Owned(kept.unique_id);
@@ -185,6 +189,9 @@ impl TwoPhaseCommit {
         let again = |kept: &Kept| {
             kept.unique_id == message.unique_id.as_slice() && kept.sender == *message.sender
         };
+        if planted(Bug::Unconfirmed) {
+            return Ok(Flow::Pass(message));
+        }
         // Once more, after a lost connection.
         if self.waiting.iter().any(again) {
             return Ok(Flow::Stop);
@@ -227,6 +234,11 @@ impl TwoPhaseCommit {
             self.early.pop_front();
             add(&mut stats.two_phase_commit.unknown, 1);
         }
+    }
+
+    /// How many messages wait for their confirmation, or confirmations for their message.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.len().saturating_add(self.early.len())
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {

@@ -7,7 +7,7 @@ mod node;
 mod parcel;
 mod world;
 
-pub use ledger::{Entry, Ledger, Life, Outcome, SharedLedger};
+pub use ledger::{Entry, Layers, Ledger, Life, Outcome, SharedLedger};
 pub use mode::GroupMode;
 pub use node::{GroupNode, Temper};
 pub(crate) use node::{node_of, observe_channel};

@@ -5,9 +5,12 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use folkmoot_core::channel::{ChannelConfig, Limits};
-use folkmoot_core::interceptor::{EncryptInterceptor, GzipInterceptor, Interceptor};
+use folkmoot_core::interceptor::{
+    EncryptInterceptor, FragmentationInterceptor, GzipInterceptor, Interceptor, OrderInterceptor,
+    ThroughputInterceptor, TwoPhaseCommitInterceptor,
+};
 
-use super::{GroupNode, GroupWorld, Membership, Outcome, Parcel, Promise, SharedLedger};
+use super::{GroupNode, GroupWorld, Layers, Membership, Outcome, Parcel, Promise, SharedLedger};
 use crate::fault::FaultKind;
 use crate::machine::{Boot, NodeId};
 use crate::peers::{Above, Habits, Hostile, Tomcat};
@@ -26,20 +29,25 @@ pub struct GroupMode {
     last: BTreeMap<u16, Vec<Parcel>>,
     sent: u64,
     refused: BTreeMap<String, u64>,
+    /// How often messages are sent with ACK after processing, with ACK on receipt, and without: shares of 100, added up.
+    mix: Option<[u64; 3]>,
     /// The chance of the encore.
     rng: SimRng,
-    /// Whether layers change the messages.
-    layered: bool,
+    /// What layers change about the messages.
+    layers: Layers,
+    /// The layers by name.
+    stack: Vec<&'static str>,
     /// What the Tomcats did.
     habits: Rc<Habits>,
     /// Connections that two nodes may have between them.
     connections: usize,
 }
 
-/// A quarter of the runs have layers, all nodes the same. Only those that keep nothing back: what a layer keeps is
-/// acknowledged, as in Tomcat, though no application has seen it.
-fn interceptors(rng: &mut SimRng) -> Vec<Interceptor> {
-    if !rng.chance(250_000) {
+/// Half of the runs have layers, all nodes the same: some of them those that change bytes, others any, in any order in which
+/// they work.
+fn interceptors(rng: &mut SimRng, any: Option<&mut SimRng>) -> Vec<Interceptor> {
+    let plain = rng.chance(250_000);
+    if !plain && any.is_none() {
         return Vec::new();
     }
     let encrypt = EncryptInterceptor {
@@ -48,10 +56,73 @@ fn interceptors(rng: &mut SimRng) -> Vec<Interceptor> {
         replay_window_message_count: 1 << 20,
         ..EncryptInterceptor::new("000102030405060708090a0b0c0d0e0f")
     };
-    let all: [Interceptor; 2] = [GzipInterceptor::default().into(), encrypt.into()];
-    all.into_iter().filter(|_| rng.chance(700_000)).collect()
+    let Some(any) = any else {
+        let all: [Interceptor; 2] = [GzipInterceptor::default().into(), encrypt.into()];
+        return all.into_iter().filter(|_| rng.chance(700_000)).collect();
+    };
+    let gzip = GzipInterceptor {
+        compression_min_size: any.index(2000),
+        ..GzipInterceptor::default()
+    };
+    let fragmentation = FragmentationInterceptor {
+        max_size: *any.pick(&[300, 2000, 20_000]),
+        ..FragmentationInterceptor::default()
+    };
+    let order = OrderInterceptor {
+        expire: Duration::from_millis(any.between(200, 4000)),
+        max_queue: *any.pick(&[5, 1000, i32::MAX as usize]),
+        ..OrderInterceptor::default()
+    };
+    let mut all: Vec<Interceptor> = vec![
+        gzip.into(),
+        encrypt.into(),
+        fragmentation.into(),
+        order.into(),
+        TwoPhaseCommitInterceptor::default().into(),
+    ];
+    all.retain(|_| any.chance(500_000));
+    any.shuffle(&mut all);
+    // All pieces of a message have its id, so that each of them would be taken for a repeat of the first.
+    let place = |all: &[Interceptor], is: fn(&Interceptor) -> bool| all.iter().position(is);
+    let pieces = place(&all, |layer| matches!(layer, Interceptor::Fragmentation(_)));
+    let confirms = place(&all, |layer| {
+        matches!(layer, Interceptor::TwoPhaseCommit(_))
+    });
+    if let (Some(pieces), Some(confirms)) = (pieces, confirms)
+        && pieces < confirms
+    {
+        all.swap(pieces, confirms);
+    }
+    if any.chance(500_000) {
+        let counts = ThroughputInterceptor {
+            interval: any.between(1, 500),
+        };
+        all.insert(0, counts.into());
+    }
+    all
 }
 
+impl Layers {
+    /// What these layers change, the first nearest to the application.
+    fn of(layers: &[Interceptor]) -> Self {
+        let place = |is: fn(&Interceptor) -> bool| layers.iter().position(is);
+        let order = place(|layer| matches!(layer, Interceptor::Order(_)));
+        let confirms = place(|layer| matches!(layer, Interceptor::TwoPhaseCommit(_)));
+        let pieces = place(|layer| matches!(layer, Interceptor::Fragmentation(_)));
+        let remembers = place(|layer| matches!(layer, Interceptor::Encrypt(_)));
+        Self {
+            holds_back: order.is_some(),
+            // What is confirmed is numbered when it is sent, and handed on when its confirmation comes.
+            orders: order.is_some_and(|order| confirms.is_none_or(|confirms| order < confirms)),
+            confirms: confirms.is_some(),
+            gathers: confirms.is_some() || pieces.is_some(),
+            remembers: remembers.is_some(),
+        }
+    }
+}
+
+/// So long after their sender has gone silent layers have forgotten messages that were never complete or confirmed.
+const FORGOTTEN: Duration = Duration::from_secs(62);
 /// Lanes that are used in the encore: more than a node has connections to another.
 const LANES: u32 = 8;
 
@@ -74,16 +145,16 @@ impl Mode for GroupMode {
         let held_up = plan.kinds.iter().any(|kind| held_up.contains(kind));
         let pipelining = (rng.chance(700_000) || held_up) && !plan.several;
         let queue = *rng.pick(&[5_000, 100_000, Limits::default().queue_bytes_max]);
-        let interceptors = interceptors(&mut rng);
-        let holds = |layer: &Interceptor| matches!(layer, Interceptor::Order(_));
-        let holds_back = interceptors.iter().any(holds);
+        let mut any = plan.layers.then(|| SimRng::fork(plan.seed, 18));
+        let interceptors = interceptors(&mut rng, any.as_mut());
+        let layers = Layers::of(&interceptors);
+        let stack = interceptors.iter().map(Interceptor::class_name).collect();
         // A Tomcat of the simulator has no layers.
         let tomcats = match membership {
             Membership::Multicast if interceptors.is_empty() => plan.tomcats,
             _ => 0,
         };
         let honest = plan.nodes + tomcats;
-        let layered = !interceptors.is_empty();
         let adjust = move |config: &mut ChannelConfig| {
             config.interceptors.clone_from(&interceptors);
             config.sender.pipelining = pipelining;
@@ -105,12 +176,17 @@ impl Mode for GroupMode {
             }));
         }
         ledger.borrow_mut().honest = honest;
-        ledger.borrow_mut().held_back = holds_back;
+        ledger.borrow_mut().layers = layers;
+        ledger.borrow_mut().one_connection = pipelining;
+        ledger.borrow_mut().tomcats_stand_still = plan.kinds.contains(&FaultKind::StrangerPause);
         ledger.borrow_mut().unordered = held_up && !pipelining;
         if plan.hostile {
             ledger.borrow_mut().has_liar = true;
             let nodes = plan.nodes;
-            world.add_stranger(Box::new(move |boot| Box::new(Hostile::new(boot, nodes))));
+            let greedy = plan.greedy.then_some(plan.network.window);
+            world.add_stranger(Box::new(move |boot| {
+                Box::new(Hostile::new(boot, nodes, greedy))
+            }));
         }
         let mode = Self {
             ledger,
@@ -118,8 +194,10 @@ impl Mode for GroupMode {
             last: BTreeMap::new(),
             sent: 0,
             refused: BTreeMap::new(),
+            mix: plan.mix.map(|mix| SimRng::new(mix).mix()),
             rng: SimRng::fork(plan.seed, 9),
-            layered,
+            layers,
+            stack,
             habits,
             connections: match pipelining {
                 true => rules::FEW,
@@ -133,7 +211,14 @@ impl Mode for GroupMode {
         let mut rng = SimRng::new(number);
         let nodes = world.node_ids().count() as u64;
         let from = NodeId(rng.below(nodes) as u16);
-        let promise = *rng.pick(&[Promise::Queued, Promise::Received, Promise::Processed]);
+        let promise = match self.mix {
+            None => *rng.pick(&[Promise::Queued, Promise::Received, Promise::Processed]),
+            Some([processed, received, _]) => match rng.below(100) {
+                share if share < processed => Promise::Processed,
+                share if share < received => Promise::Received,
+                _ => Promise::Queued,
+            },
+        };
         let lane = rng.below(4) as u32;
         let len = match rng.below(20) {
             0 => rng.index(60_000),
@@ -224,16 +309,32 @@ impl Mode for GroupMode {
         rules::let_the_dead_rest(world);
         let parcels = self.say(world, 12, |rng| rng.below(u64::from(LANES)) as u32);
         world.run_for(Duration::from_secs(2));
-        if !self.layered {
-            self.all_arrived(world, &parcels);
-        }
+        self.all_arrived(world, &parcels);
+        self.handed_over(world);
         rules::nothing_is_kept(world, self.connections);
         let nodes: Vec<NodeId> = world.node_ids().collect();
         if nodes.len() > 1 {
             let at = self.rng.index(nodes.len());
             let other = (at + 1) % nodes.len();
+            if self.layers.confirms && nodes.len() > 2 {
+                self.all_or_nobody(world, nodes[at], nodes[other]);
+            }
             self.stand_still(world, nodes[at], nodes[other]);
             rules::come_and_go(world, nodes[at], nodes[other]);
+        }
+        if self.layers.gathers {
+            world.run_for(FORGOTTEN);
+        }
+        for node in nodes {
+            let kept = world.machine(node).map(|machine| machine.channel().kept());
+            if let Some(kept) = kept.filter(|kept| kept.layer_messages + kept.confirmations > 0) {
+                let rule = "nothing is kept for nobody";
+                world.violate(Some(node), rule, format!("{kept:?}"));
+            }
+            if let Some(what) = world.machine(node).and_then(GroupNode::miscounted) {
+                let rule = "ThroughputInterceptor counts what passes";
+                world.violate(Some(node), rule, what);
+            }
         }
     }
 
@@ -253,21 +354,8 @@ impl Mode for GroupMode {
                 world.violate(Some(*node), "every send is settled", what);
             }
         }
-        // What a layer held back it hands over in time, unless it died with it.
-        let crashed = |node: &u16| world.boots(NodeId(*node)) > 1;
-        let owing: Vec<(Parcel, u16)> = ledger
-            .owing()
-            .filter(|(_, node)| !crashed(node))
-            .map(|(parcel, node)| (*parcel, node))
-            .collect();
-        if let Some((parcel, node)) = owing.first() {
-            let what = format!("n{node} acknowledged {parcel:?} and never handed it over");
-            world.violate(
-                Some(NodeId(*node)),
-                "an ACK only after what it promises",
-                what,
-            );
-        }
+        drop(ledger);
+        self.handed_over(world);
     }
 
     fn covered(&self, world: &World<GroupNode>, into: &mut BTreeMap<String, u64>) {
@@ -281,6 +369,9 @@ impl Mode for GroupMode {
             *into
                 .entry(format!("parcel {:?} {outcome}", entry.promise))
                 .or_default() += 1;
+        }
+        for layer in &self.stack {
+            *into.entry(format!("layer {layer}")).or_default() += 1;
         }
         *into.entry("parcel delivered".into()).or_default() += ledger.deliveries;
         *into.entry("parcel taken by a Tomcat".into()).or_default() += ledger.taken_by_tomcats;
@@ -306,6 +397,34 @@ impl Mode for GroupMode {
                 ("bad input", stats.bad.total()),
             ] {
                 *into.entry(format!("channel {name}")).or_default() += count;
+            }
+            let layers = stats.interceptors;
+            for (name, count) in [
+                ("messages held back", layers.order.held),
+                ("messages after their turn", layers.order.late),
+                (
+                    "messages waited for too long",
+                    layers.order.forwarded_expired,
+                ),
+                ("messages in pieces", layers.fragmentation.reassembled),
+                (
+                    "pieces without the rest",
+                    layers.fragmentation.abandoned + layers.fragmentation.expired,
+                ),
+                ("messages confirmed", layers.two_phase_commit.committed),
+                (
+                    "messages not confirmed",
+                    layers.two_phase_commit.not_confirmed,
+                ),
+                (
+                    "messages nobody confirmed",
+                    layers.two_phase_commit.abandoned + layers.two_phase_commit.expired,
+                ),
+                ("messages compressed", layers.gzip.compressed),
+                ("messages encrypted", layers.encrypt.encrypted),
+                ("repeats recognised", layers.encrypt.replayed),
+            ] {
+                *into.entry(format!("layers {name}")).or_default() += count;
             }
         }
     }
@@ -359,6 +478,41 @@ impl GroupMode {
         world.run_for(Duration::from_secs(25));
         world.resume(silent);
         world.run_for(Duration::from_secs(8));
+    }
+
+    /// What a layer held back it has handed over, unless it died with it.
+    fn handed_over(&self, world: &mut World<GroupNode>) {
+        let owing = self.ledger.borrow();
+        let owing = owing.owing().next().map(|(parcel, node)| (*parcel, node));
+        if let Some((parcel, node)) = owing {
+            let what = format!("n{node} acknowledged {parcel:?} and never handed it over");
+            let rule = "an ACK only after what it promises";
+            world.violate(Some(NodeId(node)), rule, what);
+        }
+    }
+
+    /// What one destination does not take nobody gets to see.
+    fn all_or_nobody(&self, world: &mut World<GroupNode>, speaker: NodeId, silent: NodeId) {
+        world.pause(silent);
+        let send = |node: &mut GroupNode, now| node.send(now, None, Promise::Processed, 1, 200);
+        let sent = world.with(speaker, send).and_then(Result::ok);
+        world.run_for(Duration::from_secs(8));
+        world.resume(silent);
+        world.run_for(Duration::from_secs(5));
+        let ledger = self.ledger.borrow();
+        let Some(entry) = sent.and_then(|parcel| ledger.entry(&parcel)) else {
+            return;
+        };
+        let seen = !entry.received.is_empty();
+        let wanted = Outcome::Faulty(vec![silent.0]);
+        if entry.outcome != wanted || seen {
+            let what = format!("{silent} did not answer: {entry:?}");
+            world.violate(
+                Some(speaker),
+                "with two phases all get a message or nobody",
+                what,
+            );
+        }
     }
 
     /// Nothing is wrong: each of these has come to everybody, once.

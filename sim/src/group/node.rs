@@ -9,6 +9,7 @@ use folkmoot_core::channel::{
     MemberIndex, SendError, To, UniqueId, Verdict,
 };
 use folkmoot_core::engine::{ConnId, Engine, Gather, Input, Output};
+use folkmoot_core::interceptor::Interceptor;
 use folkmoot_core::time::Instant;
 
 use super::{Parcel, Promise, SharedLedger};
@@ -40,6 +41,10 @@ pub(crate) struct App {
     /// How often members came and went.
     pub(crate) announcements: u64,
     broken: Option<(&'static str, String)>,
+    /// What was handed over after something that had been sent later, if it is not to be.
+    overtaken: Option<String>,
+    /// Messages handed over, and their bytes.
+    handed: (u64, u64),
     /// Parcels in the order in which they came, the newest of them.
     taken: VecDeque<Parcel>,
 }
@@ -57,9 +62,11 @@ impl App {
 
 impl ChannelListener for App {
     fn message_received(&mut self, _now: Instant, message: &Inbound<'_>) -> Verdict {
+        let len = message.message.len();
+        self.handed = (self.handed.0 + 1, self.handed.1 + len as u64);
         let Some(parcel) = Parcel::decode(message.message) else {
             if !self.ledger.borrow().has_liar {
-                let what = format!("{} bytes that nobody sent", message.message.len());
+                let what = format!("{len} bytes that nobody sent");
                 self.broke(Err(("nothing comes from nowhere", what)));
             }
             return Verdict::Failed;
@@ -70,7 +77,11 @@ impl ChannelListener for App {
             self.taken.pop_front();
         }
         self.taken.push_back(parcel);
-        let result = self.ledger.borrow_mut().received(self.life, parcel, !fails);
+        let mut ledger = self.ledger.borrow_mut();
+        let result = ledger.received(self.life, parcel, len, !fails);
+        let overtaken = ledger.overtaken.take();
+        drop(ledger);
+        self.overtaken = self.overtaken.take().or(overtaken);
         self.broke(result);
         if fails {
             Verdict::Failed
@@ -115,6 +126,10 @@ pub struct GroupNode {
     nodes: BTreeMap<MemberIndex, u16>,
     /// The bytes that may wait for one member: the configured bound, or one message that is longer.
     queue_max: usize,
+    /// What interceptors make of a message.
+    layers: Vec<Interceptor>,
+    /// Messages sent, and their bytes.
+    sent: (u64, u64),
     /// How long the process may have been awake when each open send is settled, in order of sending.
     opened: VecDeque<(Duration, UniqueId)>,
     awake: Duration,
@@ -123,6 +138,8 @@ pub struct GroupNode {
 
 /// What the channel itself says to a member may come on top of a full queue.
 const CONTROL_MAX: usize = 1024;
+/// What all layers together add to a message, or to each of its parts, is shorter.
+const LAYER_OVERHEAD_MAX: usize = 256;
 /// Header and end of a frame are shorter.
 const FRAME_OVERHEAD_MAX: usize = 512;
 /// What waits before a send makes room at least so fast, bytes a millisecond: a small window, a slow reader.
@@ -136,15 +153,13 @@ impl GroupNode {
     /// # Panics
     /// If the configuration is wrong: that is the scenario's mistake.
     pub fn new(boot: &Boot, config: ChannelConfig, ledger: SharedLedger) -> Self {
-        // Layers make many messages of one, or a longer one.
-        let queue_max = match config.interceptors.is_empty() {
-            true => config.limits.queue_bytes_max,
-            false => (config.limits.queue_bytes_max).max(config.limits.message_bytes_max),
-        };
+        let queue_max = config.limits.queue_bytes_max;
+        let layers = config.interceptors.clone();
         let mut channel =
             Channel::new(config, boot.seed, boot.now, boot.unix_ms).expect("a valid configuration");
         channel.start(boot.now);
         let (node, life) = (boot.node.0, boot.restarts);
+        ledger.borrow_mut().born((node, life));
         let app = App {
             life: (node, life),
             ledger,
@@ -156,6 +171,8 @@ impl GroupNode {
             view: BTreeMap::new(),
             announcements: 0,
             broken: None,
+            overtaken: None,
+            handed: (0, 0),
             taken: VecDeque::new(),
         };
         Self {
@@ -167,6 +184,8 @@ impl GroupNode {
             events: VecDeque::new(),
             nodes: BTreeMap::new(),
             queue_max,
+            layers,
+            sent: (0, 0),
             opened: VecDeque::new(),
             awake: Duration::ZERO,
             looked_at: None,
@@ -253,7 +272,9 @@ impl GroupNode {
             .engine
             .channel
             .send(now, to, promise.options(), order, &body)?;
-        self.queue_max = self.queue_max.max(body.len() + FRAME_OVERHEAD_MAX);
+        let grown = self.grown(body.len());
+        self.queue_max = self.queue_max.max(grown);
+        self.sent = (self.sent.0 + 1, self.sent.1 + body.len() as u64);
         self.numbers.insert(lane, number);
         let honest = self.engine.listener.ledger.borrow().honest;
         let owing = targets.iter().filter(|(_, node)| *node < honest);
@@ -261,17 +282,59 @@ impl GroupNode {
         let ledger = &self.engine.listener.ledger;
         ledger
             .borrow_mut()
-            .sent(parcel, promise, now.as_nanos(), to);
+            .sent(parcel, promise, now.as_nanos(), body.len(), to);
         if promise != Promise::Queued {
             self.open.insert(id, parcel);
             // Who takes connections and answers nothing costs a timeout a message, one after the other.
             if !unknown && targets.iter().all(|(_, node)| *node < honest) {
-                let behind = Duration::from_millis(queued / SLOWEST_PER_MS);
-                self.opened
-                    .push_back((self.awake + SETTLED_WITHIN + behind, id));
+                // All parts of a message wait for each other, and its confirmation for all of them.
+                let own = match self.layers.is_empty() {
+                    true => 0,
+                    false => grown as u64,
+                };
+                let behind = Duration::from_millis((queued + own) / SLOWEST_PER_MS);
+                let within = (SETTLED_WITHIN + behind) * self.phases();
+                self.opened.push_back((self.awake + within, id));
             }
         }
         Ok(parcel)
+    }
+
+    /// How often a message is sent to everybody before it is settled.
+    fn phases(&self) -> u32 {
+        let confirms = |layer: &Interceptor| matches!(layer, Interceptor::TwoPhaseCommit(_));
+        1 + u32::from(self.layers.iter().any(confirms))
+    }
+
+    /// At most so many bytes in all frames of a message of `len` bytes.
+    fn grown(&self, len: usize) -> usize {
+        let pieces = self.layers.iter().map(|layer| match layer {
+            Interceptor::Fragmentation(layer) => 1 + (len + LAYER_OVERHEAD_MAX) / layer.max_size,
+            _ => 1,
+        });
+        let pieces: usize = pieces.product();
+        // What does not compress grows by less than that.
+        let bytes = match self.layers.is_empty() {
+            true => len,
+            false => len + len / 100 + LAYER_OVERHEAD_MAX * (pieces + 1),
+        };
+        (bytes + pieces * FRAME_OVERHEAD_MAX) * self.phases() as usize
+    }
+
+    /// What it has sent and what it was handed, if an interceptor beside the application counts that, and has counted
+    /// anything else.
+    pub(crate) fn miscounted(&self) -> Option<String> {
+        let Some(Interceptor::Throughput(_)) = self.layers.first() else {
+            return None;
+        };
+        let counted = self.channel().stats().interceptors.throughput;
+        let handed = (counted.messages_received, counted.bytes_received);
+        let sent = (counted.messages_sent, counted.bytes_sent);
+        let app = &self.engine.listener;
+        ((sent, handed) != (self.sent, app.handed)).then(|| {
+            let (sent, handed) = (self.sent, app.handed);
+            format!("{counted:?} for {sent:?} sent and {handed:?} handed over")
+        })
     }
 
     fn settle(&mut self, event: &ChannelEvent) {
@@ -427,6 +490,13 @@ impl Machine for GroupNode {
         if let Some(broken) = self.engine.listener.broken.take() {
             return Some(broken);
         }
+        if let Some(what) = self.engine.listener.overtaken.take() {
+            let order = self.channel().stats().interceptors.order;
+            // It says so when something came too late, or was waited for too long.
+            if order.late + order.forwarded_expired + order.dropped_expired == 0 {
+                return Some(("OrderInterceptor keeps the order of sending", what));
+            }
+        }
         // Heartbeats come more often than this: what is longer was a sleep.
         let since = now.since(self.looked_at.replace(now).unwrap_or(now));
         self.awake += since.min(Duration::from_secs(1));
@@ -445,7 +515,12 @@ impl Machine for GroupNode {
         let channel = &self.engine.channel;
         for (index, _) in channel.members() {
             let queued = channel.queue_bytes(index);
-            if queued > self.queue_max + CONTROL_MAX {
+            // Confirmations find room as what they confirm leaves.
+            let confirmations = match self.phases() {
+                1 => 0,
+                _ => self.open.len() * (FRAME_OVERHEAD_MAX + LAYER_OVERHEAD_MAX),
+            };
+            if queued > self.queue_max + CONTROL_MAX + confirmations {
                 let what = format!("{queued} bytes for a member, {} allowed", self.queue_max);
                 return Some(("no queue over its bound", what));
             }

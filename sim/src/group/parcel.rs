@@ -38,6 +38,13 @@ pub struct Parcel {
 }
 
 const LEN: usize = 18;
+/// So many bytes are the same, so that what has changed places shows.
+const STRETCH: usize = 64;
+
+/// What a stretch is filled with.
+const fn fill(number: u64, place: usize) -> u8 {
+    (number as u8) ^ (place as u8).wrapping_mul(29)
+}
 
 impl Parcel {
     /// Its bytes, filled up to `len`.
@@ -47,8 +54,11 @@ impl Parcel {
         bytes.extend_from_slice(&self.boot.to_be_bytes());
         bytes.extend_from_slice(&self.lane.to_be_bytes());
         bytes.extend_from_slice(&self.number.to_be_bytes());
-        let fill = self.number as u8;
-        bytes.resize(len.max(LEN), fill);
+        let filling = len.saturating_sub(LEN);
+        for place in 0..filling.div_ceil(STRETCH) {
+            let end = LEN + filling.min((place + 1) * STRETCH);
+            bytes.resize(end, fill(self.number, place));
+        }
         bytes
     }
 
@@ -64,8 +74,12 @@ impl Parcel {
             lane: u32::from_be_bytes(*lane),
             number: u64::from_be_bytes(*number),
         };
-        let fill = parcel.number as u8;
-        rest.iter().all(|byte| *byte == fill).then_some(parcel)
+        let mut stretches = rest.chunks(STRETCH).enumerate();
+        let whole = stretches.all(|(place, bytes)| {
+            let fill = fill(parcel.number, place);
+            bytes.iter().all(|byte| *byte == fill)
+        });
+        whole.then_some(parcel)
     }
 }
 
@@ -84,7 +98,11 @@ mod tests {
         };
         let mut bytes = parcel.encode(100);
         assert_eq!(Parcel::decode(&bytes), Some(parcel));
+        assert_eq!(bytes.len(), 100);
         bytes[50] ^= 1;
+        assert_eq!(Parcel::decode(&bytes), None);
+        let mut bytes = parcel.encode(1000);
+        bytes[LEN..].rotate_left(STRETCH);
         assert_eq!(Parcel::decode(&bytes), None);
         assert_eq!(Parcel::decode(&parcel.encode(0)), Some(parcel));
         assert_eq!(Parcel::decode(b"short"), None);

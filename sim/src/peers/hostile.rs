@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use folkmoot_core::engine::{ConnId, Engine, Gather, Input, Output, Target};
 use folkmoot_core::time::Instant;
-use folkmoot_core::wire::{ACK_FRAME, ChannelData, FAIL_ACK_FRAME, Member, SendOptions, UniqueId};
+use folkmoot_core::wire::{
+    ACK_FRAME, ChannelData, Control, FAIL_ACK_FRAME, Member, SendOptions, UniqueId,
+};
 
 use super::hostile_map::FalseMap;
 use super::wires::Wires;
@@ -19,6 +21,11 @@ const HEARD_MAX: usize = 64;
 const PIECE_MAX: usize = 16 << 10;
 /// Connections it keeps open.
 const CONNECTIONS_MAX: usize = 200;
+
+/// Attacks at once, after it has stood still.
+const ATTACKS_MAX: u32 = 1000;
+/// Unread answers from which on a node of ours reads no more, and some more.
+const ANSWERS: usize = (64 << 10) + 2000;
 
 /// A peer that does what it likes.
 pub(crate) struct Hostile {
@@ -36,11 +43,16 @@ pub(crate) struct Hostile {
     every_us: u64,
     /// A map of which it pretends to be a node.
     map: Option<FalseMap>,
+    /// Whether it asks for more answers than it reads, and how many bytes of them others keep for it.
+    greedy: Option<usize>,
+    /// The connection on which it leaves answers unread, and until when.
+    unread: Option<(ConnId, Instant)>,
 }
 
 impl Hostile {
-    /// Attacks the first `nodes` nodes.
-    pub(crate) fn new(boot: &Boot, nodes: u16) -> Self {
+    /// Attacks the first `nodes` nodes, and if it is `greedy` asks for more answers than fit into a
+    /// connection on which kernels keep so many bytes.
+    pub(crate) fn new(boot: &Boot, nodes: u16, greedy: Option<usize>) -> Self {
         let mut rng = SimRng::new(u64::from_be_bytes([
             boot.seed[0],
             boot.seed[1],
@@ -63,6 +75,8 @@ impl Hostile {
             next: boot.now,
             every_us: *rng.pick(&[2_000, 30_000, 300_000]),
             map: None,
+            greedy,
+            unread: None,
             rng,
         }
     }
@@ -154,8 +168,32 @@ impl Hostile {
         }
     }
 
-    fn attack(&mut self) {
+    /// Asks a node for so many answers that it stops reading, and reads none of them for a while.
+    fn ask_for_too_much(&mut self, now: Instant, node: NodeId, window: usize) {
+        let id: [u8; 16] = self.rng.bytes();
+        let mut question = Vec::new();
+        let written = ChannelData {
+            options: SendOptions::USE_ACK.union(SendOptions::BYTE_MESSAGE),
+            timestamp_ms: self.rng.next_u64() >> 20,
+            unique_id: &id,
+            address: &self.block,
+            message: Control::TcpPing.message(),
+        }
+        .write_frame(&mut question);
+        debug_assert!(written.is_ok(), "a vector has room");
+        let times = (ANSWERS + window) / ACK_FRAME.len();
+        let conn = self.wires.connect(node.address(), question.repeat(times));
+        let long = Duration::from_millis(self.rng.between(50, 6000));
+        self.unread = Some((conn, now + long));
+    }
+
+    fn attack(&mut self, now: Instant) {
         let node = NodeId(self.rng.below(u64::from(self.nodes)) as u16);
+        if let (Some(window), None) = (self.greedy, self.unread)
+            && self.rng.chance(20_000)
+        {
+            return self.ask_for_too_much(now, node, window);
+        }
         let open: Vec<ConnId> = self.wires.open().collect();
         match self.rng.below(10) {
             0..=2 if open.len() < CONNECTIONS_MAX => {
@@ -198,13 +236,26 @@ impl Engine for Hostile {
     fn handle(&mut self, now: Instant, input: Input<'_>) {
         match input {
             Input::Timeout => {
+                if let Some((conn, _)) = self.unread.take_if(|(_, until)| *until <= now) {
+                    self.wires.set_reading(conn, true);
+                }
+                let mut attacks = 0;
                 while self.next <= now {
-                    self.attack();
+                    attacks += 1;
+                    if attacks > ATTACKS_MAX {
+                        self.next = now;
+                    }
+                    self.attack(now);
                     let pause = self.rng.between(1, self.every_us);
                     self.next = self.next + Duration::from_micros(pause);
                 }
             }
-            Input::Connected { conn } => self.wires.connected(conn),
+            Input::Connected { conn } => {
+                self.wires.connected(conn);
+                if self.unread.is_some_and(|(unread, _)| unread == conn) {
+                    self.wires.set_reading(conn, false);
+                }
+            }
             Input::Received { conn, bytes } => {
                 self.hear(bytes);
                 let map = self.map.as_mut();
@@ -226,6 +277,7 @@ impl Engine for Hostile {
             Input::Datagram { bytes, .. } => self.hear(bytes),
             Input::Closed { conn, .. } => {
                 self.wires.closed(conn);
+                self.unread.take_if(|(unread, _)| *unread == conn);
             }
         }
     }
@@ -239,7 +291,8 @@ impl Engine for Hostile {
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
-        Some(self.next)
+        let unread = self.unread.iter().map(|(_, until)| *until);
+        unread.chain([self.next]).min()
     }
 
     fn transmit<'a>(&'a self, conn: ConnId, out: &mut Gather<'a>) {

@@ -12,4 +12,4 @@ mod wires;
 pub(crate) use hostile::Hostile;
 pub(crate) use tomcat::{Above, Habits, Tomcat, block_of};
 pub(crate) use tomcat_map::{Backups, SharedMapShelf};
-pub(crate) use tomcat_sessions::{ATTRIBUTE, Sessions, SharedShelf};
+pub(crate) use tomcat_sessions::{ATTRIBUTE, PATIENCE, Sessions, SharedShelf};

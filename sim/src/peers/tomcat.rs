@@ -360,7 +360,8 @@ impl Tomcat {
         match &mut self.above {
             Above::Parcels(ledger, life) => {
                 if let Some(parcel) = Parcel::decode(message.message) {
-                    let result = ledger.borrow_mut().taken_by_tomcat(*life, parcel);
+                    let len = message.message.len();
+                    let result = ledger.borrow_mut().taken_by_tomcat(*life, parcel, len);
                     if let Err(broken) = result {
                         self.broken.get_or_insert(broken);
                     }

@@ -35,6 +35,8 @@ pub(crate) struct Shelf {
     pub(crate) is_closed: bool,
     /// Sessions that its own clients made in calm times: the number written last, or `None` after their end.
     pub(crate) made: BTreeMap<SessionId, Option<u64>>,
+    /// Whether it waits for the state of the cluster, or for somebody to ask.
+    pub(crate) waits: bool,
     /// Deltas it has dropped because it did not know the session.
     pub(crate) dropped: u64,
     /// Messages it has taken.
@@ -82,7 +84,7 @@ enum Join {
 /// The manager's name on the wire.
 const NAME: &[u8] = b"localhost#/shop";
 /// `stateTransferTimeout`.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// Sessions of its own clients at once.
 const OWN_MAX: usize = 8;
 /// The attribute that its clients write.
@@ -95,7 +97,10 @@ impl Sessions {
         route: String,
         now: Instant,
     ) -> Self {
-        *shelf.borrow_mut() = Shelf::default();
+        *shelf.borrow_mut() = Shelf {
+            waits: true,
+            ..Shelf::default()
+        };
         Self {
             shelf,
             options,
@@ -137,7 +142,10 @@ impl Sessions {
                         );
                         Join::Asked(donor, now + PATIENCE)
                     }
-                    None => Join::Done,
+                    None => {
+                        self.shelf.borrow_mut().waits = false;
+                        Join::Done
+                    }
                 };
             }
             Join::Asked(_, until) if until <= now => self.joined(unix_ms),
@@ -153,6 +161,7 @@ impl Sessions {
 
     fn joined(&mut self, unix_ms: u64) {
         self.join = Join::Done;
+        self.shelf.borrow_mut().waits = false;
         for message in std::mem::take(&mut self.held) {
             self.apply(unix_ms, None, &message);
         }

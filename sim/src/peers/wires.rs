@@ -87,6 +87,16 @@ impl Wires {
         }
     }
 
+    /// From now on reads, or does not read, what comes on a connection that stands.
+    pub(crate) fn set_reading(&mut self, conn: ConnId, reading: bool) {
+        if self.wires.get(&conn).is_some_and(|wire| wire.is_open) {
+            self.outputs.push_back(match reading {
+                true => Output::ResumeRead { conn },
+                false => Output::PauseRead { conn },
+            });
+        }
+    }
+
     /// Adds bytes to a connection, if it is still there.
     pub(crate) fn write(&mut self, conn: ConnId, bytes: &[u8]) {
         if let Some(wire) = self.wires.get_mut(&conn) {

@@ -50,6 +50,8 @@ pub struct Front {
     pub sent_elsewhere: u64,
     /// Whether somebody says anything: then nothing can be concluded from what sessions hold.
     pub has_liar: bool,
+    /// How often clients write, remove, end their session and get another id, rather than look: shares of 100, added up.
+    pub mix: [u64; 4],
     /// Whether sessions time out by themselves in this run.
     pub expiring: bool,
     /// Whether an acknowledgement says that a message was processed.
@@ -62,6 +64,8 @@ pub struct Front {
     pub lost: u64,
 }
 
+/// What clients do, mostly.
+const MIX: [u64; 4] = [60, 70, 77, 84];
 /// Clients at once.
 const SHOPPERS: usize = 24;
 
@@ -73,6 +77,7 @@ impl Front {
             expiring,
             synchronous,
             has_liar,
+            mix: MIX,
             ..Self::default()
         }
     }
@@ -230,8 +235,9 @@ impl Front {
         let life = life(world, shopper.node);
         let (id, node) = (shopper.id.clone(), shopper.node);
         let name = format!("a{}", rng.below(5));
-        match rng.below(100) {
-            0..=59 => {
+        let share = rng.below(100);
+        match self.mix.iter().position(|until| share < *until) {
+            Some(0) => {
                 self.writes += 1;
                 let (number, value) = (self.writes, value(self.writes, rng));
                 let stays_open = rng.chance(200_000);
@@ -268,7 +274,7 @@ impl Front {
                 }
                 format!("{node} sets {name} of {id} to {number}: {done}")
             }
-            60..=69 => {
+            Some(1) => {
                 let request = |node: &mut SessionNode, now| {
                     let (_, sent) = node.request(now, &id, |cluster, context| {
                         cluster.remove_attribute(now, context, &id, name.as_str())
@@ -286,7 +292,7 @@ impl Front {
                 }
                 format!("{node} removes {name} of {id}")
             }
-            70..=76 => {
+            Some(2) => {
                 let invalidate = |node: &mut SessionNode, now| {
                     let context = node.context();
                     node.cluster_mut().expire_session(now, context, &id)
@@ -300,7 +306,7 @@ impl Front {
                 self.gone.push((id.clone(), calm));
                 format!("{node} ends {id}: {done:?}")
             }
-            77..=83 => {
+            Some(3) => {
                 let change = |node: &mut SessionNode, now| {
                     node.request(now, &id, |cluster, context| {
                         cluster.change_session_id(now, context, &id, None)
@@ -399,6 +405,16 @@ impl Front {
                 };
                 self.oracle.acknowledged(sender, message, faulty, has_it);
             }
+        }
+    }
+
+    /// Whatever was done so far may be missing where a state comes from.
+    pub fn doubt(&mut self) {
+        for shopper in &mut self.shoppers {
+            shopper.calm = false;
+        }
+        for (_, calm) in &mut self.gone {
+            *calm = false;
         }
     }
 

@@ -11,7 +11,7 @@ use super::front::is_ready;
 use super::{Front, Held, SessionConfig, SessionNode, SessionWorld, Shopper, value_text};
 use crate::fault::FaultKind;
 use crate::machine::{Boot, Machine, NodeId};
-use crate::peers::{ATTRIBUTE, Above, Habits, Hostile, Sessions, SharedShelf, Tomcat};
+use crate::peers::{ATTRIBUTE, Above, Habits, Hostile, PATIENCE, Sessions, SharedShelf, Tomcat};
 use crate::plan::Plan;
 use crate::rng::SimRng;
 use crate::rules::{self, members_are_accurate, nobody_counts};
@@ -31,8 +31,9 @@ pub struct SessionMode {
     calm_since: Duration,
     /// Losses seen at each node in its life.
     losses: BTreeMap<(u16, u32), u64>,
-    /// States of the nodes when they were last looked at.
+    /// States of the nodes, and of strangers, when they were last looked at.
     states: Vec<(NodeState, u32)>,
+    strangers: Vec<(NodeState, u32)>,
     /// Whether links are cut or stalled by the plan at all.
     rough_links: bool,
     /// Sessions made after everything was healed, with the value each has to hold; the last is ended again.
@@ -54,9 +55,12 @@ const CALM_AFTER: Duration = Duration::from_secs(9);
 /// What was sent so long before a trouble has arrived.
 const ARRIVED_AFTER: Duration = Duration::from_secs(5);
 /// Whether each node runs, and which life of it.
-fn states(world: &World<SessionNode>) -> Vec<(NodeState, u32)> {
+fn states(
+    world: &World<SessionNode>,
+    nodes: impl Iterator<Item = NodeId>,
+) -> Vec<(NodeState, u32)> {
     let state = |node| (world.state(node), world.boots(node));
-    world.node_ids().map(state).collect()
+    nodes.map(state).collect()
 }
 
 /// A node makes so many sessions and ends them, each over the connections that its id chooses.
@@ -86,7 +90,13 @@ const DEAD_AFTER: Duration = Duration::from_secs(25);
 
 impl SessionMode {
     fn is_calm(&self, now: Duration) -> bool {
-        !self.rough_links && !self.hostile && now >= self.calm_since + CALM_AFTER
+        let quiet = !self.rough_links && !self.hostile && !self.tomcats_wait();
+        quiet && now >= self.calm_since + CALM_AFTER
+    }
+
+    /// Whether a Tomcat waits for the state. It keeps what comes meanwhile to itself, and gives others less than there is.
+    fn tomcats_wait(&self) -> bool {
+        self.shelves.iter().any(|shelf| shelf.borrow().waits)
     }
 
     fn trouble(&mut self, now: Duration) {
@@ -171,20 +181,29 @@ impl Mode for SessionMode {
         }
         if plan.hostile {
             let nodes = plan.nodes;
-            world.add_stranger(Box::new(move |boot| Box::new(Hostile::new(boot, nodes))));
+            let greedy = plan.greedy.then_some(plan.network.window);
+            world.add_stranger(Box::new(move |boot| {
+                Box::new(Hostile::new(boot, nodes, greedy))
+            }));
+        }
+        let mut front = Front::new(
+            expiring,
+            options.contains(SendOptions::SYNCHRONIZED_ACK),
+            plan.hostile,
+        );
+        if let Some(mix) = plan.mix {
+            let [write, remove, end, rename, _] = SimRng::new(mix).mix();
+            front.mix = [write, remove, end, rename];
         }
         let mode = Self {
             shelves,
             habits,
             hostile: plan.hostile,
-            front: Front::new(
-                expiring,
-                options.contains(SendOptions::SYNCHRONIZED_ACK),
-                plan.hostile,
-            ),
+            front,
             calm_since: Duration::ZERO,
             losses: BTreeMap::new(),
             states: Vec::new(),
+            strangers: Vec::new(),
             rough_links: rough,
             last: Vec::new(),
             last_at: Duration::ZERO,
@@ -208,9 +227,16 @@ impl Mode for SessionMode {
         self.front.complete(world);
         let now = world.now();
         let mut trouble = false;
-        let states = states(world);
-        trouble |= states != self.states;
-        self.states = states;
+        let now_so = states(world, world.node_ids());
+        trouble |= now_so != self.states;
+        self.states = now_so;
+        // A Tomcat that stood still or comes back has missed something, and may give its state to others.
+        let strangers = states(world, world.stranger_ids());
+        if strangers != self.strangers || self.tomcats_wait() {
+            self.front.doubt();
+        }
+        trouble |= strangers != self.strangers;
+        self.strangers = strangers;
         for node in world.node_ids() {
             let losses = world.machine(node).map_or(0, |machine| machine.losses);
             let seen = self.losses.entry((node.0, world.boots(node))).or_default();
@@ -296,6 +322,11 @@ impl Mode for SessionMode {
             warm_up(world, node, WARM_UP);
         }
         rules::let_the_dead_rest(world);
+        // Who asked somebody who is gone, or could not be reached, takes what has come meanwhile only when it gives up.
+        let until = world.now() + PATIENCE;
+        while self.tomcats_wait() && world.now() < until {
+            world.run_for(Duration::from_secs(1));
+        }
         self.watch(world);
         for shelf in &self.shelves {
             shelf.borrow_mut().is_calm = true;
@@ -590,7 +621,7 @@ impl SessionMode {
         world.run_for(Duration::from_secs(2));
         self.front.complete(world);
         // It has been watched here, and nothing else was wrong.
-        self.states = states(world);
+        self.states = states(world, world.node_ids());
         for node in world.node_ids() {
             let losses = world.machine(node).map_or(0, |machine| machine.losses);
             self.losses.insert((node.0, world.boots(node)), losses);
