@@ -233,8 +233,10 @@ impl<M: Machine> World<M> {
             Fault::Cut(from, to, cut) => self.set_link(*from, *to, *cut),
             Fault::Partition(groups, cut) => {
                 let of = |group: u8| {
-                    (self.node_ids().chain(self.stranger_ids()))
-                        .filter(move |node| groups.get(node.index()) == Some(&group))
+                    let (all, hosts) = (self.node_ids().chain(self.stranger_ids()), &*self);
+                    all.filter(move |node| {
+                        groups.get(node.index()) == Some(&group) && hosts.has(*node)
+                    })
                 };
                 let groups: Vec<Vec<NodeId>> =
                     (0..=u8::MAX).map(|group| of(group).collect()).collect();

@@ -72,7 +72,14 @@ pub(crate) fn nobody_counts<M: OnChannel>(
 /// A node leaves in good order: everybody knows at once.
 pub(crate) fn leave<M: OnChannel>(world: &mut World<M>, node: NodeId) {
     world.with(node, |machine, now| machine.stop(now));
-    world.run_for(GOODBYE);
+    let until = world.now() + GOODBYE;
+    while world.now() < until {
+        world.run_for(Duration::from_millis(50));
+        // Who has said it ends: nobody is to find the address answering.
+        if (world.machine(node)).is_some_and(|machine| machine.channel().is_stopped()) {
+            world.crash(node, Crash::Process);
+        }
+    }
     let rule = "who says goodbye is gone at once";
     nobody_counts(world, node, rule, "after its goodbye");
     world.crash(node, Crash::Process);

@@ -307,6 +307,10 @@ impl<M: Mode> Running<M> {
         if self.hostile {
             let last = self.world.stranger_ids().last();
             if let Some(node) = last {
+                // What it left half-open when it lost power nobody would ever look at again.
+                for other in self.world.node_ids() {
+                    self.world.reset_streams(other, node);
+                }
                 self.world.crash(node, Crash::Process);
             }
         }

@@ -32,6 +32,8 @@ pub struct World<M> {
     pub(crate) recording: Option<Box<Recording>>,
     /// How many nodes are ours: the first ones.
     ours: u16,
+    /// Whether faults leave strangers alone.
+    steady_strangers: bool,
     seed: u64,
     factory: Box<dyn FnMut(&Boot) -> M>,
     violations: Vec<Violation>,
@@ -109,6 +111,7 @@ impl<M: Machine> World<M> {
             stats: WorldStats::default(),
             recording: None,
             ours: 0,
+            steady_strangers: false,
             seed,
             factory: Box::new(factory),
             violations: Vec::new(),
@@ -143,9 +146,18 @@ impl<M: Machine> World<M> {
         (self.ours..self.nodes.len() as u16).map(NodeId)
     }
 
-    /// Whether there is such a host.
+    /// From now on faults leave strangers alone.
+    pub(crate) fn keep_strangers_steady(&mut self) {
+        self.steady_strangers = true;
+    }
+
+    /// Whether there is such a host, and faults may happen to it.
     pub(crate) fn has(&self, node: NodeId) -> bool {
-        node.index() < self.nodes.len()
+        let hosts = match self.steady_strangers {
+            true => usize::from(self.ours),
+            false => self.nodes.len(),
+        };
+        node.index() < hosts
     }
 
     /// The unique id that a node's member carries in this life.

@@ -82,6 +82,8 @@ pub enum FaultCause {
     Disappeared,
     /// The channel was stopped before the answer.
     Stopped,
+    /// Another destination did not acknowledge the message, so that `TwoPhaseCommitInterceptor` confirms it to none.
+    NotConfirmed,
 }
 
 impl fmt::Display for FaultCause {
@@ -94,6 +96,7 @@ impl fmt::Display for FaultCause {
             Self::RemoteProcess => "received, but processing failed there",
             Self::Disappeared => "member disappeared",
             Self::Stopped => "channel stopped",
+            Self::NotConfirmed => "not confirmed, for another destination has not taken it",
         })
     }
 }

@@ -179,13 +179,20 @@ impl Channel {
 
     /// Confirms what all destinations have, and forgets what they have not.
     pub(super) fn confirm(&mut self, now: Instant) {
-        for (id, all) in mem::take(&mut self.sends.watched) {
+        for (id, mut faulty) in mem::take(&mut self.sends.watched) {
             let Some(at) = self.commits.iter().position(|commit| commit.id == id) else {
                 continue;
             };
             let commit = self.commits.swap_remove(at);
-            if !all {
+            if !faulty.is_empty() {
                 count(&mut self.stats.interceptors.two_phase_commit.not_confirmed);
+                // No listener will see it, also where it was acknowledged.
+                for target in commit.targets {
+                    if !faulty.iter().any(|(member, _)| *member == target) {
+                        faulty.push((target, FaultCause::NotConfirmed));
+                    }
+                }
+                self.event(ChannelEvent::Sent { id, faulty });
                 continue;
             }
             let (here, gone): (Vec<_>, Vec<_>) = commit
@@ -200,22 +207,39 @@ impl Channel {
                 self.event(ChannelEvent::Sent { id, faulty });
                 continue;
             }
-            for (layer, message) in commit.messages {
-                let mut batch = Vec::from([message]);
-                let mut down = Down {
-                    targets: &here,
-                    rng: &mut self.rng,
-                    stats: &mut self.stats.interceptors,
-                    layer,
-                    later: &mut Vec::new(),
-                };
-                self.stack
-                    .send(&mut down, layer.saturating_add(1), &mut batch);
-                count(&mut self.stats.interceptors.two_phase_commit.confirmations_sent);
-                // Its answers are the outcome of the message that it confirms.
-                let send = self.enqueue_batch(now, id, commit.lane, &batch, &here);
-                self.sends.add_faults(send, &faulty);
+            // One for all destinations, or one for each: all of one layer, and one message to its sender.
+            let layer = commit.messages.first().map_or(0, |(layer, _)| *layer);
+            let messages = commit.messages.into_iter().map(|(_, message)| message);
+            let mut batch: Vec<Outbound> = messages
+                .filter(|message| message.to.is_none_or(|to| here.contains(&to)))
+                .collect();
+            let mut down = Down {
+                targets: &here,
+                rng: &mut self.rng,
+                stats: &mut self.stats.interceptors,
+                layer,
+                later: &mut Vec::new(),
+            };
+            self.stack
+                .send(&mut down, layer.saturating_add(1), &mut batch);
+            count(&mut self.stats.interceptors.two_phase_commit.confirmations_sent);
+            // Its answers are the outcome of the message that it confirms.
+            let send = self.enqueue_batch(now, id, commit.lane, &batch, &here);
+            self.sends.add_faults(send, &faulty);
+        }
+    }
+
+    /// The channel stops: what is not confirmed never will be.
+    pub(super) fn give_up_confirming(&mut self) {
+        let commits = mem::take(&mut self.commits);
+        for (id, mut faulty) in mem::take(&mut self.sends.watched) {
+            let commit = commits.iter().find(|commit| commit.id == id);
+            for target in commit.map_or(&[][..], |commit| &commit.targets) {
+                if !faulty.iter().any(|(member, _)| member == target) {
+                    faulty.push((*target, FaultCause::Stopped));
+                }
             }
+            self.event(ChannelEvent::Sent { id, faulty });
         }
     }
 

@@ -325,8 +325,7 @@ impl Channel {
             self.members.remove(member);
         }
         self.news.clear();
-        self.commits.clear();
-        self.sends.watched.clear();
+        self.give_up_confirming();
         self.phase = Phase::Idle;
         self.timers = Timers::default();
         self.local.started = None;

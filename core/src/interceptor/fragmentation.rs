@@ -12,6 +12,7 @@ use core::time::Duration;
 use bytes::Bytes;
 
 use super::message::{Body, Down, Flow, Inward, Outbound, Up, add};
+use super::outcomes::Outcomes;
 use super::{InterceptorError, InterceptorStats, Refusal, ok_to_process};
 use crate::channel::MemberIndex;
 use crate::plant::{Bug, planted};
@@ -185,6 +186,8 @@ pub(crate) struct Fragmentation {
     sets: Vec<Set>,
     /// What they cost.
     cost: usize,
+    /// What became of those before.
+    outcomes: Outcomes,
 }
 
 impl Fragmentation {
@@ -193,12 +196,14 @@ impl Fragmentation {
             config,
             sets: Vec::new(),
             cost: 0,
+            outcomes: Outcomes::new(),
         }
     }
 
     pub(crate) fn start(&mut self) {
         self.sets.clear();
         self.cost = 0;
+        self.outcomes.clear();
     }
 
     /// How many pieces messages with so many bytes make at most.
@@ -240,6 +245,7 @@ impl Fragmentation {
         up: &mut Up<'_>,
         mut message: Inward<'a>,
     ) -> Result<Flow<'a>, Refusal> {
+        self.outcomes.next();
         let (bytes, index, count) = match Fragment::read(message.body.as_slice())? {
             Fragment::Whole(bytes) => {
                 let len = bytes.len();
@@ -256,6 +262,12 @@ impl Fragmentation {
         let at = match self.sets.iter().position(|set| set.is_of(&message)) {
             Some(at) => at,
             None => {
+                // A piece that was sent again after the last one had come, or the rest of what was dropped.
+                match self.outcomes.of(message.unique_id.as_slice()) {
+                    Some(true) => return Ok(Flow::Stop),
+                    Some(false) => return Err(Refusal::PieceTooLate),
+                    None => {}
+                }
                 if self.sets.len() >= self.config.sets_max {
                     return Err(Refusal::TooManyFragments);
                 }
@@ -296,7 +308,7 @@ impl Fragmentation {
             None
         };
         if let Some(refusal) = refusal {
-            self.remove(at);
+            self.drop_set(at);
             return Err(refusal);
         }
         set.pieces.insert(index, Bytes::copy_from_slice(bytes));
@@ -319,9 +331,21 @@ impl Fragmentation {
             whole.extend_from_slice(piece);
         }
         add(&mut up.stats.fragmentation.reassembled, 1);
+        self.outcomes.handed_on(&set.unique_id);
         message.body = Body::Owned(whole.into());
         (message.options, message.timestamp_ms) = (set.options, set.timestamp_ms);
         Ok(Flow::Pass(message))
+    }
+
+    /// The listener has failed with what was handed on last.
+    pub(crate) fn failed(&mut self) {
+        self.outcomes.failed();
+    }
+
+    fn drop_set(&mut self, at: usize) {
+        if let Some(set) = self.remove(at) {
+            self.outcomes.dropped(&set.unique_id);
+        }
     }
 
     fn remove(&mut self, at: usize) -> Option<Set> {
@@ -340,7 +364,7 @@ impl Fragmentation {
             .first()
             .is_some_and(|set| set.since + self.config.expire <= now)
         {
-            self.remove(0);
+            self.drop_set(0);
             add(&mut stats.fragmentation.expired, 1);
         }
     }
@@ -357,7 +381,7 @@ impl Fragmentation {
     /// Nothing more comes from this member.
     pub(crate) fn member_gone(&mut self, member: MemberIndex, stats: &mut InterceptorStats) {
         while let Some(at) = self.sets.iter().position(|set| set.from == Some(member)) {
-            self.remove(at);
+            self.drop_set(at);
             add(&mut stats.fragmentation.abandoned, 1);
         }
     }

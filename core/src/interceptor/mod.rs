@@ -20,6 +20,7 @@ mod fragmentation;
 mod gzip;
 pub(crate) mod message;
 mod order;
+mod outcomes;
 mod refusal;
 #[cfg(feature = "encrypt")]
 mod replay;
@@ -136,6 +137,9 @@ pub enum InterceptorError {
     OutOfRange(&'static str, &'static str),
     /// There is more than one interceptor of this class.
     Twice(&'static str),
+    /// A `FragmentationInterceptor` stands nearer to the application than this `TwoPhaseCommitInterceptor`, which would take all
+    /// pieces of a message, for they have one id, for repeats of the first.
+    ConfirmsPieces,
     /// There are more layers than this.
     TooMany(usize),
 }
@@ -154,6 +158,9 @@ impl fmt::Display for InterceptorError {
             Self::Cipher(error) => error.fmt(f),
             Self::OutOfRange(name, wanted) => write!(f, "`{name}` must be {wanted}"),
             Self::Twice(class) => write!(f, "a channel takes one {class} only"),
+            Self::ConfirmsPieces => f.write_str(
+                "TwoPhaseCommitInterceptor must stand before FragmentationInterceptor: it cannot confirm messages in pieces",
+            ),
             Self::TooMany(max) => write!(f, "a channel takes at most {max} interceptors"),
         }
     }

@@ -239,11 +239,15 @@ impl Order {
         }
         let key = number.wrapping_sub(queue.base).cast_unsigned();
         if let Some(other) = queue.waiting.get(&key) {
-            // The same once more, after a lost connection, or a contradiction.
-            return match other.unique_id == message.unique_id.as_slice() {
-                true => Ok(Flow::Stop),
-                false => Err(Refusal::OrderConflict),
-            };
+            // The same once more, after a lost connection; or its sender has missed us and counts anew, and what waits is
+            // older than this.
+            if other.unique_id != message.unique_id.as_slice() {
+                let kept = message.keep(up.now);
+                add(&mut up.stats.order.conflicting, 1);
+                queue.give_up(up, true, |_| true);
+                up.release(kept);
+            }
+            return Ok(Flow::Stop);
         }
         if planted(Bug::OrderIgnored) {
             return Ok(Flow::Pass(message));
@@ -289,6 +293,7 @@ impl Order {
         };
         let mut queue = self.queues.remove(at);
         while let Some(kept) = queue.pop() {
+            add(&mut up.stats.order.forwarded_gone, 1);
             up.release(kept);
         }
     }

@@ -25,12 +25,14 @@ pub enum Refusal {
     FragmentsTooLong,
     /// `FragmentationInterceptor`: too many incomplete messages wait.
     TooManyFragments,
+    /// `FragmentationInterceptor`: the listener has failed with the message, or it has been dropped.
+    PieceTooLate,
     /// `OrderInterceptor`: no number.
     MalformedOrder,
-    /// `OrderInterceptor`: another message of the same number waits.
-    OrderConflict,
     /// `TwoPhaseCommitInterceptor`: too many messages wait for confirmation.
     TooManyUncommitted,
+    /// `TwoPhaseCommitInterceptor`: the listener has failed with the message that is confirmed, or it has been dropped.
+    ConfirmedTooLate,
 }
 
 impl Refusal {
@@ -42,7 +44,10 @@ impl Refusal {
             // Told apart from each other these two would open messages without the key.
             Self::Undecipherable | Self::Stale => Cost::Answer,
             // Without a fault of the sender's.
-            Self::OrderConflict | Self::TooManyFragments | Self::TooManyUncommitted => Cost::Answer,
+            Self::TooManyFragments
+            | Self::PieceTooLate
+            | Self::TooManyUncommitted
+            | Self::ConfirmedTooLate => Cost::Answer,
             Self::NotAuthentic
             | Self::NotGzip
             | Self::GzipTooLong
@@ -62,9 +67,10 @@ impl Refusal {
             Self::GzipTooLong => &mut stats.gzip.too_long,
             Self::MalformedFragment | Self::FragmentsTooLong => &mut stats.fragmentation.malformed,
             Self::TooManyFragments => &mut stats.fragmentation.no_room,
+            Self::PieceTooLate => &mut stats.fragmentation.too_late,
             Self::MalformedOrder => &mut stats.order.malformed,
-            Self::OrderConflict => &mut stats.order.conflicting,
             Self::TooManyUncommitted => &mut stats.two_phase_commit.no_room,
+            Self::ConfirmedTooLate => &mut stats.two_phase_commit.too_late,
         };
         *counter = counter.wrapping_add(1);
         stats.refused = stats.refused.wrapping_add(1);
@@ -101,12 +107,13 @@ impl fmt::Display for Refusal {
                 "not a fragment; let all members have the same interceptors in the same order"
             }
             Self::FragmentsTooLong => "put together the fragments would exceed `limits.message_bytes_max`",
+            Self::PieceTooLate => "piece of a message that failed here, or was dropped",
             Self::TooManyFragments => "too many incomplete messages wait for fragments",
             Self::MalformedOrder => {
                 "message without an order number; let all members have the same interceptors in the same order"
             }
-            Self::OrderConflict => "another message with this order number waits already",
             Self::TooManyUncommitted => "too many messages wait for their confirmation",
+            Self::ConfirmedTooLate => "confirmation of a message that failed here, or was dropped",
         })
     }
 }

@@ -168,6 +168,12 @@ impl Stack {
             if twice && matches!(config, Interceptor::TwoPhaseCommit(_)) {
                 return Err((number, InterceptorError::Twice(config.class_name())));
             }
+            let is_pieces = |other: &Interceptor| matches!(other, Interceptor::Fragmentation(_));
+            if matches!(config, Interceptor::TwoPhaseCommit(_))
+                && configs.iter().take(number).any(is_pieces)
+            {
+                return Err((number, InterceptorError::ConfirmsPieces));
+            }
             layers.extend(Layer::new(config, limits).map_err(|error| (number, error))?);
         }
         Ok(Self {
@@ -273,12 +279,13 @@ impl Stack {
 
     /// The listener has failed with a message that passed all layers above `below`.
     pub(crate) fn failed(&mut self, below: usize) {
-        // Only encryption remembers what it has seen.
-        let _ = below;
-        #[cfg(feature = "encrypt")]
         for layer in self.layers.get_mut(..below).unwrap_or_default() {
-            if let Layer::Encrypt(layer) = layer {
-                layer.failed();
+            match layer {
+                #[cfg(feature = "encrypt")]
+                Layer::Encrypt(layer) => layer.failed(),
+                Layer::Fragmentation(layer) => layer.failed(),
+                Layer::TwoPhaseCommit(layer) => layer.failed(),
+                _ => {}
             }
         }
     }

@@ -77,6 +77,8 @@ pub struct FragmentationStats {
     pub malformed: u64,
     /// Pieces refused because too many incomplete messages wait.
     pub no_room: u64,
+    /// Pieces refused because the listener had failed with their message, or it had been dropped.
+    pub too_late: u64,
 }
 
 /// What `OrderInterceptor` counts.
@@ -94,7 +96,9 @@ pub struct OrderStats {
     pub forwarded_expired: u64,
     /// The same, dropped for want of `forwardExpired`.
     pub dropped_expired: u64,
-    /// Messages with the number of another one that waits.
+    /// Messages that waited and were handed on because their member had left.
+    pub forwarded_gone: u64,
+    /// Messages with the number of another one that waited: both are handed on, the older one first.
     pub conflicting: u64,
     /// Messages too short to hold a number.
     pub malformed: u64,
@@ -130,4 +134,6 @@ pub struct TwoPhaseCommitStats {
     pub abandoned: u64,
     /// Messages refused because too many wait for confirmation.
     pub no_room: u64,
+    /// Confirmations refused because the listener had failed with their message, or it had been dropped.
+    pub too_late: u64,
 }

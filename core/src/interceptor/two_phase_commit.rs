@@ -15,6 +15,7 @@ use core::time::Duration;
 use bytes::Bytes;
 
 use super::message::{Body, Down, Flow, Inward, Kept, Outbound, Up, add};
+use super::outcomes::Outcomes;
 use super::{InterceptorError, InterceptorStats, Refusal, ok_to_process};
 use crate::channel::MemberIndex;
 use crate::plant::{Bug, planted};
@@ -99,6 +100,8 @@ pub(crate) struct TwoPhaseCommit {
     cost: usize,
     /// Confirmations that came before their message, oldest first.
     early: VecDeque<Early>,
+    /// What became of messages that were confirmed or dropped.
+    outcomes: Outcomes,
 }
 
 /// A confirmation without its message.
@@ -118,6 +121,7 @@ impl TwoPhaseCommit {
             waiting: Vec::new(),
             cost: 0,
             early: VecDeque::new(),
+            outcomes: Outcomes::new(),
         }
     }
 
@@ -125,6 +129,7 @@ impl TwoPhaseCommit {
         self.waiting.clear();
         self.cost = 0;
         self.early.clear();
+        self.outcomes.clear();
     }
 
     pub(crate) const fn growth() -> usize {
@@ -159,11 +164,18 @@ impl TwoPhaseCommit {
         if !ok_to_process(self.config.option_flag, message.options) {
             return Ok(Flow::Pass(message));
         }
+        self.outcomes.next();
         if let Some(id) = confirmed(message.body.as_slice()) {
             let at = self.waiting.iter().position(|kept| {
                 kept.unique_id == id.0.as_slice() && kept.sender == *message.sender
             });
             let Some(kept) = at.and_then(|at| self.remove(at)) else {
+                match self.outcomes.of(&id.0) {
+                    // Once more, after a lost connection.
+                    Some(true) => return Ok(Flow::Stop),
+                    Some(false) => return Err(Refusal::ConfirmedTooLate),
+                    None => {}
+                }
                 if self.early.len() >= EARLY_MAX {
                     self.early.pop_front();
                     add(&mut up.stats.two_phase_commit.unknown, 1);
@@ -180,6 +192,7 @@ impl TwoPhaseCommit {
             if planted(Bug::ConfirmedDropped) {
                 return Ok(Flow::Stop);
             }
+            self.outcomes.handed_on(&kept.unique_id);
             message.options = kept.options;
             message.timestamp_ms = kept.timestamp_ms;
             message.unique_id = Body::Owned(kept.unique_id);
@@ -201,6 +214,7 @@ impl TwoPhaseCommit {
         });
         if confirmed.and_then(|at| self.early.remove(at)).is_some() {
             add(&mut up.stats.two_phase_commit.committed, 1);
+            self.outcomes.handed_on(message.unique_id.as_slice());
             return Ok(Flow::Pass(message));
         }
         let kept = message.keep(up.now);
@@ -211,6 +225,17 @@ impl TwoPhaseCommit {
         self.cost = cost;
         self.waiting.push(kept);
         Ok(Flow::Stop)
+    }
+
+    /// The listener has failed with what was handed on last.
+    pub(crate) fn failed(&mut self) {
+        self.outcomes.failed();
+    }
+
+    fn drop_message(&mut self, at: usize) {
+        if let Some(kept) = self.remove(at) {
+            self.outcomes.dropped(&kept.unique_id);
+        }
     }
 
     fn remove(&mut self, at: usize) -> Option<Kept> {
@@ -227,7 +252,7 @@ impl TwoPhaseCommit {
         let expire = self.config.expire;
         let old = |since: Option<Instant>| since.is_some_and(|since| since + expire <= now);
         while old(self.waiting.first().map(|kept| kept.since)) {
-            self.remove(0);
+            self.drop_message(0);
             add(&mut stats.two_phase_commit.expired, 1);
         }
         while old(self.early.front().map(|early| early.since)) {
@@ -255,7 +280,7 @@ impl TwoPhaseCommit {
             .iter()
             .position(|kept| kept.from == Some(member))
         {
-            self.remove(at);
+            self.drop_message(at);
             add(&mut stats.two_phase_commit.abandoned, 1);
         }
         let before = self.early.len();

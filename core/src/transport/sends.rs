@@ -34,8 +34,8 @@ struct Entry {
 pub(crate) struct Sends {
     entries: Vec<Entry>,
     free: Vec<u32>,
-    /// Watched messages whose frames are settled, and whether all have them.
-    pub(crate) watched: Vec<(UniqueId, bool)>,
+    /// Watched messages whose frames are settled, and the destinations that do not have them.
+    pub(crate) watched: Vec<(UniqueId, Vec<(MemberIndex, FaultCause)>)>,
 }
 
 impl Sends {
@@ -91,17 +91,16 @@ impl Sends {
         }
         self.free.push(key.0);
         if entry.watched {
-            self.watched.push((entry.id, entry.faulty.is_empty()));
-            if entry.faulty.is_empty() {
-                return None;
-            }
+            self.watched.push((entry.id, mem::take(&mut entry.faulty)));
+            return None;
         }
         Some((entry.id, mem::take(&mut entry.faulty)))
     }
 
-    /// How many messages are under way.
+    /// How many messages are under way, with those that something follows.
     pub(crate) fn len(&self) -> usize {
-        self.entries.len().saturating_sub(self.free.len())
+        let open = self.entries.len().saturating_sub(self.free.len());
+        open.saturating_add(self.watched.len())
     }
 }
 

@@ -501,16 +501,18 @@ fn messages_wait_for_those_before_them_as_long_as_they_may() {
 }
 
 #[test]
-fn a_number_that_two_messages_claim_belongs_to_the_first() {
+fn who_counts_anew_loses_nothing_that_waits() {
     let (mut net, raw) = against(vec![OrderInterceptor::default().into()]);
     net.write(raw, &message(6, 1, &numbered(b"b", 2)));
     net.write(raw, &message(6, 2, &numbered(b"c", 2)));
     net.write(raw, &message(6, 3, &numbered(b"a", 1)));
     assert_eq!(
         net.take(raw),
-        [&ACK_FRAME[..], &FAIL_ACK_FRAME, &ACK_FRAME].concat()
+        [&ACK_FRAME[..], &ACK_FRAME, &ACK_FRAME].concat()
     );
-    assert_eq!(net.messages(0), [b"a", b"b"]);
+    assert_eq!(net.messages(0), [b"b", b"c", b"a"]);
+    let order = net.nodes[0].channel.stats().interceptors.order;
+    assert_eq!((order.conflicting, order.late), (1, 1));
 }
 
 #[test]
@@ -602,6 +604,16 @@ fn a_layer_that_cannot_work_is_named() {
         assert!(error.to_string().contains(expected), "{error}");
     }
     let mut config = ChannelConfig::new(at(4000));
+    config.interceptors = vec![
+        fragmentation(100),
+        TwoPhaseCommitInterceptor::default().into(),
+    ];
+    let error = config.validate().unwrap_err().to_string();
+    assert!(
+        error.contains("must stand before FragmentationInterceptor"),
+        "{error}"
+    );
+    let mut config = ChannelConfig::new(at(4000));
     config.interceptors = vec![ThroughputInterceptor::default().into(); 17];
     assert!(
         config
@@ -664,8 +676,10 @@ fn a_message_that_one_did_not_take_is_confirmed_to_nobody() {
         .unwrap();
     net.run(Duration::from_secs(10));
     let sent = net.events(0);
-    let failed = |event: &ChannelEvent| matches!(event, ChannelEvent::Sent { id, faulty } if *id == lost && faulty.len() == 1);
+    let failed = |event: &ChannelEvent| matches!(event, ChannelEvent::Sent { id, faulty } if *id == lost && faulty.len() == 2);
     assert!(sent.iter().any(failed), "{sent:?}");
+    let not_confirmed = |event: &ChannelEvent| matches!(event, ChannelEvent::Sent { faulty, .. } if faulty.iter().any(|(_, cause)| *cause == FaultCause::NotConfirmed));
+    assert!(sent.iter().any(not_confirmed), "{sent:?}");
     assert_eq!(net.messages(1), [b""; 0]);
     let stats = net.nodes[0].channel.stats().interceptors.two_phase_commit;
     assert_eq!((stats.confirmations_sent, stats.not_confirmed), (0, 1));
@@ -693,11 +707,79 @@ fn unconfirmed_messages_are_bounded_and_belong_to_their_sender() {
         assert_eq!(net.take(raw), ACK_FRAME);
     }
     assert_eq!(net.messages(0), [b"x"]);
+    let mut never = first;
+    never[15] = 0;
+    net.write(raw, &message(6, 9, &confirmation(&UniqueId(never))));
     let stats = net.nodes[0].channel.stats().interceptors.two_phase_commit;
     assert_eq!((stats.committed, stats.unknown, stats.no_room), (1, 0, 1));
     net.run(Duration::from_secs(61));
     let stats = net.nodes[0].channel.stats().interceptors.two_phase_commit;
     assert_eq!(stats.unknown, 1, "its message did not come");
+}
+
+/// After a lost answer, or a FAIL_ACK, a sender writes again what had not been acknowledged: the last part alone.
+#[test]
+fn a_part_that_comes_again_is_answered_as_its_message_was() {
+    let piece = |index: u32, bytes: &[u8]| {
+        let mut out = vec![];
+        let count = 2;
+        #[rustfmt::skip]
+        Fragment::Piece { bytes, index, count }.write(&mut out);
+        message(6, 1, &out)
+    };
+    let mut id = [7; 16];
+    id[..4].copy_from_slice(&1u32.to_be_bytes());
+    let confirms = TwoPhaseCommitInterceptor::default();
+    for fails in [false, true] {
+        let answer = match fails {
+            false => ACK_FRAME,
+            true => FAIL_ACK_FRAME,
+        };
+        for (layer, parts) in [
+            (fragmentation(100), [piece(0, b"fir"), piece(1, b"st")]),
+            (
+                confirms.into(),
+                [
+                    message(6, 1, b"first"),
+                    message(6, 2, &confirmation(&UniqueId(id))),
+                ],
+            ),
+        ] {
+            let name = layer.class_name();
+            let (mut net, raw) = against(vec![layer]);
+            if fails {
+                net.nodes[0].log.fail = vec![b'f'];
+            }
+            net.write(raw, &parts[0]);
+            assert_eq!(net.take(raw), ACK_FRAME, "{name}");
+            net.write(raw, &parts[1]);
+            assert_eq!(net.take(raw), answer, "{name}");
+            net.write(raw, &parts[1]);
+            assert_eq!(net.take(raw), answer, "{name}, once more");
+            assert!(net.messages(0).len() <= 1, "{name}");
+            assert_eq!(net.nodes[0].channel.kept().layer_messages, 0, "{name}");
+        }
+    }
+}
+
+/// What was dropped before it was complete is not acknowledged when the rest of it comes.
+#[test]
+fn the_rest_of_what_was_dropped_is_refused() {
+    let confirms = TwoPhaseCommitInterceptor {
+        expire: Duration::from_secs(1),
+        ..TwoPhaseCommitInterceptor::default()
+    };
+    let (mut net, raw) = against(vec![confirms.into()]);
+    net.write(raw, &message(6, 1, b"late"));
+    assert_eq!(net.take(raw), ACK_FRAME);
+    net.run(Duration::from_secs(2));
+    let mut id = [7; 16];
+    id[..4].copy_from_slice(&1u32.to_be_bytes());
+    net.write(raw, &message(6, 2, &confirmation(&UniqueId(id))));
+    assert_eq!(net.take(raw), FAIL_ACK_FRAME);
+    let stats = net.nodes[0].channel.stats().interceptors.two_phase_commit;
+    assert_eq!((stats.expired, stats.too_late), (1, 1));
+    assert_eq!(net.messages(0), [b""; 0]);
 }
 
 /// A Tomcat's asynchronous messages and their confirmations leave on connections of several threads.

@@ -75,6 +75,8 @@ pub struct Ledger {
     furthest: BTreeMap<(Life, Life), u64>,
     /// The present, or last, life of each node of ours.
     lives: BTreeMap<u16, u32>,
+    /// Which nodes have at some time missed which others.
+    missed: BTreeSet<(u16, u16)>,
     /// Messages that each life has sent.
     sent: BTreeMap<Life, u64>,
     /// Messages handed over in all.
@@ -107,6 +109,7 @@ impl Default for Ledger {
             last: BTreeMap::new(),
             furthest: BTreeMap::new(),
             lives: BTreeMap::new(),
+            missed: BTreeSet::new(),
             sent: BTreeMap::new(),
             deliveries: 0,
             repeats: 0,
@@ -145,6 +148,11 @@ impl Ledger {
     /// A node of ours has started.
     pub fn born(&mut self, (node, life): Life) {
         self.lives.insert(node, life);
+    }
+
+    /// A node counts another one no longer as a member: it drops what it has of it and has not whole.
+    pub fn missed(&mut self, by: u16, other: u16) {
+        self.missed.insert((by, other));
     }
 
     /// A message of `len` bytes was accepted by the sender's channel.
@@ -254,7 +262,9 @@ impl Ledger {
             return Ok(());
         }
         let sender = (parcel.from, parcel.boot);
-        if orders && !self.has_liar {
+        // Who has missed us counts anew, and what it had sent before may have any number.
+        let agree = !self.missed.contains(&(parcel.from, by.0));
+        if orders && agree && !self.has_liar {
             let furthest = self.furthest.entry((by, sender)).or_default();
             if entry.order < *furthest {
                 let what = format!("{parcel:?}, the {}th, after the {furthest}th", entry.order);
@@ -276,6 +286,11 @@ impl Ledger {
         let last = self.last.entry(lane).or_default();
         if parcel.number <= *last {
             let what = format!("{parcel:?} after number {last}");
+            // The layer says whether it could not keep it.
+            if self.layers.holds_back {
+                self.overtaken = self.overtaken.take().or(agree.then_some(what));
+                return Ok(());
+            }
             return Err((LANE_ORDER, what));
         }
         *last = parcel.number;
@@ -303,8 +318,12 @@ impl Ledger {
         let mut owing = entry.to.iter().filter(|node| !faulty.contains(node));
         // What is held back it has; when that is to be handed over is asked later.
         let holds_back = self.layers.holds_back;
-        let (gathers, lives) = (self.layers.gathers, &self.lives);
-        let excused = |node: u16| holds_back || (gathers && entry.has_died(node, lives));
+        let (gathers, lives, missed) = (self.layers.gathers, &self.lives, &self.missed);
+        // The rest of what was dropped is refused, which only an answer after processing can tell.
+        let dropped =
+            |node| entry.promise == Promise::Received && missed.contains(&(node, parcel.from));
+        let excused =
+            |node: u16| holds_back || (gathers && (entry.has_died(node, lives) || dropped(node)));
         if let Some(node) = owing.find(|node| !entry.kept_by(**node) && !excused(**node)) {
             let what = format!("n{node} acknowledged {parcel:?} without having it");
             return Err(("an ACK only after what it promises", what));
@@ -336,6 +355,7 @@ impl Ledger {
                 entry.kept_by(node)
                     || (self.layers.holds_back && handed(node))
                     || entry.has_died(node, &self.lives)
+                    || (self.layers.gathers && self.missed.contains(&(node, parcel.from)))
             };
             let owing = told.filter(|node| !has_it(**node));
             owing.map(|node| (parcel, *node)).collect::<Vec<_>>()

@@ -106,6 +106,9 @@ impl ChannelListener for App {
 
     fn member_disappeared(&mut self, _now: Instant, index: MemberIndex, member: &Member) {
         self.announcements += 1;
+        if let Some(node) = node_of(member) {
+            self.ledger.borrow_mut().missed(self.life.0, node.0);
+        }
         if self.view.remove(&index).is_none() {
             let what = format!("{:?} was never announced", member.socket_addr());
             self.broke(Err(("only members disappear", what)));
@@ -492,8 +495,9 @@ impl Machine for GroupNode {
         }
         if let Some(what) = self.engine.listener.overtaken.take() {
             let order = self.channel().stats().interceptors.order;
-            // It says so when something came too late, or was waited for too long.
-            if order.late + order.forwarded_expired + order.dropped_expired == 0 {
+            // It says so when something came too late, was waited for too long, or its sender had left.
+            let told = order.late + order.forwarded_expired + order.dropped_expired;
+            if told + order.forwarded_gone == 0 {
                 return Some(("OrderInterceptor keeps the order of sending", what));
             }
         }

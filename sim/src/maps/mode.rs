@@ -124,6 +124,7 @@ impl Mode for MapsMode {
             MapNode::new(boot, channel, manager)
         };
         let mut world = World::new(plan.seed, plan.network.clone(), factory);
+        world.keep_strangers_steady();
         for _ in 0..plan.nodes {
             world.add_node();
         }
@@ -144,7 +145,7 @@ impl Mode for MapsMode {
         if plan.hostile {
             let nodes = plan.nodes;
             world.add_stranger(Box::new(move |boot| {
-                Box::new(Hostile::new(boot, nodes).with_map(MAP))
+                Box::new(Hostile::new(boot, nodes, None).with_map(MAP))
             }));
         }
         let mode = Self {

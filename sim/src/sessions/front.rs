@@ -50,8 +50,6 @@ pub struct Front {
     pub sent_elsewhere: u64,
     /// Whether somebody says anything: then nothing can be concluded from what sessions hold.
     pub has_liar: bool,
-    /// How often clients write, remove, end their session and get another id, rather than look: shares of 100, added up.
-    pub mix: [u64; 4],
     /// Whether sessions time out by themselves in this run.
     pub expiring: bool,
     /// Whether an acknowledgement says that a message was processed.
@@ -64,8 +62,6 @@ pub struct Front {
     pub lost: u64,
 }
 
-/// What clients do, mostly.
-const MIX: [u64; 4] = [60, 70, 77, 84];
 /// Clients at once.
 const SHOPPERS: usize = 24;
 
@@ -77,7 +73,6 @@ impl Front {
             expiring,
             synchronous,
             has_liar,
-            mix: MIX,
             ..Self::default()
         }
     }
@@ -235,9 +230,8 @@ impl Front {
         let life = life(world, shopper.node);
         let (id, node) = (shopper.id.clone(), shopper.node);
         let name = format!("a{}", rng.below(5));
-        let share = rng.below(100);
-        match self.mix.iter().position(|until| share < *until) {
-            Some(0) => {
+        match rng.below(100) {
+            0..=59 => {
                 self.writes += 1;
                 let (number, value) = (self.writes, value(self.writes, rng));
                 let stays_open = rng.chance(200_000);
@@ -274,7 +268,7 @@ impl Front {
                 }
                 format!("{node} sets {name} of {id} to {number}: {done}")
             }
-            Some(1) => {
+            60..=69 => {
                 let request = |node: &mut SessionNode, now| {
                     let (_, sent) = node.request(now, &id, |cluster, context| {
                         cluster.remove_attribute(now, context, &id, name.as_str())
@@ -292,7 +286,7 @@ impl Front {
                 }
                 format!("{node} removes {name} of {id}")
             }
-            Some(2) => {
+            70..=76 => {
                 let invalidate = |node: &mut SessionNode, now| {
                     let context = node.context();
                     node.cluster_mut().expire_session(now, context, &id)
@@ -306,7 +300,7 @@ impl Front {
                 self.gone.push((id.clone(), calm));
                 format!("{node} ends {id}: {done:?}")
             }
-            Some(3) => {
+            77..=83 => {
                 let change = |node: &mut SessionNode, now| {
                     node.request(now, &id, |cluster, context| {
                         cluster.change_session_id(now, context, &id, None)

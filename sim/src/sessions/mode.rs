@@ -29,6 +29,8 @@ pub struct SessionMode {
     hostile: bool,
     /// Nothing has been wrong since then.
     calm_since: Duration,
+    /// What was wrong last.
+    last_trouble: &'static str,
     /// Losses seen at each node in its life.
     losses: BTreeMap<(u16, u32), u64>,
     /// States of the nodes, and of strangers, when they were last looked at.
@@ -99,8 +101,8 @@ impl SessionMode {
         self.shelves.iter().any(|shelf| shelf.borrow().waits)
     }
 
-    fn trouble(&mut self, now: Duration) {
-        self.calm_since = now;
+    fn trouble(&mut self, now: Duration, what: &'static str) {
+        (self.calm_since, self.last_trouble) = (now, what);
         self.front.trouble(now, ARRIVED_AFTER);
     }
 }
@@ -120,6 +122,7 @@ impl Mode for SessionMode {
         };
         let mut config = SessionConfig::new(options);
         config.has_liar = plan.hostile;
+        config.has_tomcats = plan.tomcats > 0;
         let expiring = rng.chance(200_000);
         if expiring {
             config.manager.session_timeout = EXPIRING_AFTER;
@@ -186,21 +189,18 @@ impl Mode for SessionMode {
                 Box::new(Hostile::new(boot, nodes, greedy))
             }));
         }
-        let mut front = Front::new(
+        let front = Front::new(
             expiring,
             options.contains(SendOptions::SYNCHRONIZED_ACK),
             plan.hostile,
         );
-        if let Some(mix) = plan.mix {
-            let [write, remove, end, rename, _] = SimRng::new(mix).mix();
-            front.mix = [write, remove, end, rename];
-        }
         let mode = Self {
             shelves,
             habits,
             hostile: plan.hostile,
             front,
             calm_since: Duration::ZERO,
+            last_trouble: "the beginning",
             losses: BTreeMap::new(),
             states: Vec::new(),
             strangers: Vec::new(),
@@ -226,30 +226,39 @@ impl Mode for SessionMode {
     fn watch(&mut self, world: &mut World<SessionNode>) {
         self.front.complete(world);
         let now = world.now();
-        let mut trouble = false;
+        let mut trouble = None;
         let now_so = states(world, world.node_ids());
-        trouble |= now_so != self.states;
+        if now_so != self.states {
+            trouble = Some("a node has started, ended, or stood still");
+        }
         self.states = now_so;
         // A Tomcat that stood still or comes back has missed something, and may give its state to others.
         let strangers = states(world, world.stranger_ids());
         if strangers != self.strangers || self.tomcats_wait() {
             self.front.doubt();
         }
-        trouble |= strangers != self.strangers;
+        if strangers != self.strangers {
+            trouble = Some("a stranger has started, ended, or stood still");
+        }
         self.strangers = strangers;
         for node in world.node_ids() {
             let losses = world.machine(node).map_or(0, |machine| machine.losses);
             let seen = self.losses.entry((node.0, world.boots(node))).or_default();
-            trouble |= *seen != losses || !is_ready(world, node);
+            if *seen != losses {
+                trouble = Some("a message may be lost");
+            }
+            if !is_ready(world, node) {
+                trouble = Some("a node does not serve");
+            }
             *seen = losses;
         }
-        if trouble {
-            self.trouble(now);
+        if let Some(what) = trouble {
+            self.trouble(now, what);
         }
     }
 
     fn healed(&mut self, world: &mut World<SessionNode>) {
-        self.trouble(world.now());
+        self.trouble(world.now(), "the time of faults");
     }
 
     fn converged(&mut self, world: &mut World<SessionNode>) -> Result<(), String> {
@@ -279,7 +288,8 @@ impl Mode for SessionMode {
                 }
             }
             self.last.clear();
-            return Err("the last trouble is not long ago".into());
+            let (what, ago) = (self.last_trouble, world.now() - self.calm_since);
+            return Err(format!("the last trouble was {ago:?} ago: {what}"));
         }
         // With options 8 nobody hears of it but the kernel, in the end.
         if world.now() > self.last_at + DEAD_AFTER {

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 
 use folkmoot_core::channel::{Channel, ChannelConfig, ChannelEvent, SendError, UniqueId};
-use folkmoot_core::cluster::{Cluster, ClusterConfig, ClusterEvent, ContextId, ExpiryCause};
+use folkmoot_core::cluster::{
+    Cluster, ClusterConfig, ClusterEvent, ContextId, ExpiryCause, Refusal,
+};
 use folkmoot_core::engine::{ConnId, Engine, Gather, Input, Output};
 use folkmoot_core::java::JavaBytes;
 use folkmoot_core::session::{
@@ -33,6 +35,8 @@ pub struct SessionNode {
     ended: BTreeSet<SessionId>,
     /// Whether somebody says anything: what comes back may have been said anew.
     pub(crate) has_liar: bool,
+    /// Whether there are Tomcats.
+    pub(crate) has_tomcats: bool,
     /// What cannot be undone has happened: a message may not have reached somebody.
     pub losses: u64,
     /// How often a member was left out because its queue was full.
@@ -74,6 +78,7 @@ impl SessionNode {
             settled: BTreeMap::new(),
             ended: BTreeSet::new(),
             has_liar: false,
+            has_tomcats: false,
             losses: 0,
             lags: 0,
             broken: None,
@@ -180,8 +185,13 @@ impl SessionNode {
             }
             ClusterEvent::Channel(
                 ChannelEvent::Lost { .. } | ChannelEvent::MemberDisappeared(_),
-            )
-            | ClusterEvent::Refused { .. } => self.losses += 1,
+            ) => self.losses += 1,
+            // A Tomcat that was cut off goes on about sessions of its own that it made meanwhile.
+            ClusterEvent::Refused {
+                reason: Refusal::NoSession(_),
+                ..
+            } if self.has_tomcats => {}
+            ClusterEvent::Refused { .. } => self.losses += 1,
             ClusterEvent::Lagging(_) => {
                 self.losses += 1;
                 self.lags += 1;

@@ -22,6 +22,8 @@ pub struct SessionConfig {
     pub background: Duration,
     /// Whether somebody in the world says anything.
     pub has_liar: bool,
+    /// Whether there are Tomcats in the world.
+    pub has_tomcats: bool,
     /// The manager's own.
     pub manager: DeltaManagerConfig,
     /// Changes each channel's configuration.
@@ -41,6 +43,7 @@ impl SessionConfig {
             send_options,
             background: ClusterConfig::default().background_processor_delay,
             has_liar: false,
+            has_tomcats: false,
             manager: DeltaManagerConfig::default(),
             channel: |_| {},
             queue_bytes_max: None,
@@ -102,6 +105,7 @@ impl SessionWorld {
             manager.jvm_route = Some(boot.node.to_string());
             let mut node = SessionNode::new(boot, channel, cluster, manager);
             node.has_liar = config.has_liar;
+            node.has_tomcats = config.has_tomcats;
             if let Some(readers) = config.readers {
                 node = node.with_readers(boot, readers);
             }
