@@ -325,6 +325,12 @@ impl DeltaManager {
         });
         // Who has been served stands behind those who wait.
         donors.0.sort_by_key(|donor| served.contains(&donor.to));
+        // Whoever waited for another one's end is next at once, not when its own pause ended.
+        for donor in &mut donors.0 {
+            if donor.pause_until <= cx.now {
+                donor.pause_until = Instant::ZERO;
+            }
+        }
         self.donors = donors;
     }
 

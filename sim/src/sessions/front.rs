@@ -39,6 +39,8 @@ pub struct Front {
     pub shoppers: Vec<Shopper>,
     /// Ids of sessions that were invalidated, or that have another id now.
     pub gone: Vec<(SessionId, bool)>,
+    /// Those of them that a client has got back with the route of its node.
+    pub got_back: BTreeSet<SessionId>,
     /// Requests that are still running: until when, where, on which session.
     open: Vec<(Duration, NodeId, u32, SessionId)>,
     writes: u64,
@@ -211,6 +213,9 @@ impl Front {
             });
             if let Some(Ok(new)) = renamed {
                 self.oracle.renamed(&old, &new);
+                if self.gone.iter().any(|(id, _)| *id == new) {
+                    self.got_back.insert(new.clone());
+                }
                 shopper.id = new;
                 self.gone.push((old, false));
             }

@@ -8,6 +8,7 @@ use folkmoot_core::channel::{ChannelConfig, SendOptions};
 use folkmoot_core::session::{EventType, SessionId};
 
 use super::front::is_ready;
+use super::node::NEVER_BACK;
 use super::{Front, Held, SessionConfig, SessionNode, SessionWorld, Shopper, value_text};
 use crate::fault::FaultKind;
 use crate::machine::{Boot, Machine, NodeId};
@@ -251,6 +252,15 @@ impl Mode for SessionMode {
                 trouble = Some("a node does not serve");
             }
             *seen = losses;
+            let back = world.machine(node).map_or(&[][..], |machine| &machine.back);
+            let revived = back.iter().find(|id| !self.front.got_back.contains(*id));
+            let what =
+                revived.map(|id| format!("{id} is here again, and no client has got it back"));
+            if let Some(what) = what
+                && world.violations().is_empty()
+            {
+                world.violate(Some(node), NEVER_BACK, what);
+            }
         }
         if let Some(what) = trouble {
             self.trouble(now, what);

@@ -31,8 +31,12 @@ pub struct SessionNode {
     pub events: VecDeque<ClusterEvent>,
     /// What became of acknowledged messages: the destinations that may not have them.
     pub settled: BTreeMap<UniqueId, Vec<u16>>,
-    /// Sessions that ended here, or have another id now, and must not come back.
+    /// Sessions that ended here and must not come back.
     ended: BTreeSet<SessionId>,
+    /// Ids that sessions gave up here.
+    given_up: BTreeSet<SessionId>,
+    /// Those of them that are here again: who knows the clients says whether one has got its own back.
+    pub(super) back: Vec<SessionId>,
     /// Whether somebody says anything: what comes back may have been said anew.
     pub(crate) has_liar: bool,
     /// Whether there are Tomcats.
@@ -77,6 +81,8 @@ impl SessionNode {
             events: VecDeque::new(),
             settled: BTreeMap::new(),
             ended: BTreeSet::new(),
+            given_up: BTreeSet::new(),
+            back: Vec::new(),
             has_liar: false,
             has_tomcats: false,
             losses: 0,
@@ -202,16 +208,18 @@ impl SessionNode {
                 self.ended.insert(id.clone());
             }
             ClusterEvent::SessionIdChanged { old, new, .. } => {
-                self.ended.insert(old.clone());
+                self.given_up.insert(old.clone());
                 // A session may get back an id that it had.
-                self.ended.remove(new);
+                self.given_up.remove(new);
             }
-            ClusterEvent::SessionCreated { id, origin, .. }
-                if self.ended.contains(id) && !self.has_liar =>
-            {
-                let what = format!("{id} is here again ({origin:?})");
-                let rule = "a session that has ended never comes back";
-                self.broken.get_or_insert((rule, what));
+            ClusterEvent::SessionCreated { id, origin, .. } if !self.has_liar => {
+                if self.given_up.remove(id) {
+                    self.back.push(id.clone());
+                }
+                if self.ended.contains(id) {
+                    let what = format!("{id} is here again ({origin:?})");
+                    self.broken.get_or_insert((NEVER_BACK, what));
+                }
             }
             _ => {}
         }
@@ -233,6 +241,9 @@ impl SessionNode {
             .collect()
     }
 }
+
+/// What ended, or was given up, and is here again, breaks this rule.
+pub(super) const NEVER_BACK: &str = "a session that has ended never comes back";
 
 /// A session as far as all nodes have to agree on it.
 #[derive(Clone, Debug, PartialEq, Eq)]
