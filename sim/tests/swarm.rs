@@ -87,6 +87,10 @@ fn what_was_found_once_stays_fixed() {
     steady::<GroupMode>(100..101);
     // A Tomcat whose donor was cut off waited for its state, and was judged as one that has it.
     steady::<SessionMode>(2995..2996);
+    // A session that got an old id back on one side of a partition; a donor that waited for the end of another's transfer.
+    for seed in [106, 1513] {
+        swarm::<SessionMode>(seed..seed + 1);
+    }
     // A CREATED sent again revived a session whose creator's clock had jumped back.
     let clock = [459];
     // A state brought back an id that its session had given up, before it ended (256) or timed out as a copy.
