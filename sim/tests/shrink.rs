@@ -129,8 +129,8 @@ fn a_planted_error_is_shrunk() {
     use folkmoot_core::plant::{Bug, plant};
 
     let _alone = ALONE.write().unwrap_or_else(PoisonError::into_inner);
-    // One that no calm time shows.
-    plant(Some(Bug::GhostKept));
+    // One that only a lost connection shows.
+    plant(Some(Bug::ResendReorders));
     let keep = shrinks::<GroupMode>(0..400);
     plant(None);
     assert!(!keep.is_empty(), "it takes something to break a rule");

@@ -176,6 +176,12 @@ impl Donors {
     fn open(&self) -> usize {
         self.0.iter().map(|donor| donor.open.len()).sum()
     }
+
+    /// Whether there is one member at most that has not been sent all of it.
+    fn is_one(&self) -> bool {
+        let waiting = self.0.iter().filter(|donor| !donor.walk.is_at_end());
+        waiting.count() <= 1
+    }
 }
 
 impl DeltaManager {
@@ -294,11 +300,11 @@ impl DeltaManager {
 
     /// When [`pump_donors`](Self::pump_donors) has something to do; a time in the past for at once.
     pub(crate) fn donor_deadline(&self) -> Option<Instant> {
-        let open = self.donors.open();
+        let (open, alone) = (self.donors.open(), self.donors.is_one());
         self.donors
             .0
             .iter()
-            .filter(|donor| donor.wants_turn(open))
+            .filter(|donor| donor.wants_turn(open, alone))
             .map(|donor| donor.pause_until)
             .min()
     }
@@ -306,10 +312,10 @@ impl DeltaManager {
     /// One message to each member whose turn it is.
     pub(crate) fn pump_donors(&mut self, cx: &mut Cx<'_>, out: &mut Out<'_>) {
         let mut donors = core::mem::take(&mut self.donors);
-        let mut open = donors.open();
+        let (mut open, alone) = (donors.open(), donors.is_one());
         let mut served = Vec::new();
         donors.0.retain_mut(|donor| {
-            if !donor.wants_turn(open) || donor.pause_until > cx.now {
+            if !donor.wants_turn(open, alone) || donor.pause_until > cx.now {
                 return true;
             }
             let before = donor.open.len();
@@ -516,15 +522,16 @@ impl DeltaManager {
 }
 
 impl Donor {
-    /// Whether the next message may go out, with so many open to all members.
-    fn wants_turn(&self, open: usize) -> bool {
+    /// Whether the next message may go out, with so many open to all members. Who has some under way leaves the room to
+    /// others that wait.
+    fn wants_turn(&self, open: usize, alone: bool) -> bool {
         if self.walk.is_at_end() {
             return self.open.is_empty();
         }
         match self.open.len() {
             0 => open < OPEN_MAX,
             // A Tomcat may answer two messages in either order.
-            _ => self.request.is_some() && open < ALONE_MAX,
+            _ => alone && self.request.is_some() && open < ALONE_MAX,
         }
     }
 
