@@ -136,7 +136,8 @@ pub struct Tuning {
     /// Datagrams read in one turn. Default 64; at least 1.
     pub datagrams_per_turn: u32,
     /// Commands of one thread that follow each other within this time leave their bytes to be joined: who waited for
-    /// an answer could not be so fast. Default 10 µs; zero writes after every command.
+    /// an answer could not be so fast. Default 10 µs; zero writes after every command, unless one of another thread waits for the
+    /// engine, which then writes for both.
     pub coalesce_within: Duration,
     /// After so many commands that left bytes, the command writes them itself. Default 64; at least 1.
     pub coalesce_commands: u32,

@@ -153,11 +153,6 @@ impl<E: Engine> State<E> {
         Some((&mut stream.socket, stream.blocked))
     }
 
-    /// The driver thread is about to wake callers, and is back at once to write what they leave.
-    pub fn returns(&mut self) {
-        self.returns = true;
-    }
-
     /// A stream has failed.
     pub fn failed(&mut self, now: Instant, conn: ConnId, error: &io::Error) {
         self.end(now, conn, error);

@@ -55,7 +55,7 @@ pub fn turn<E: Engine>(shared: &Shared<E>, poller: &mut Poller, driver: bool) ->
     let mut state = shared.lock();
     let mut now = shared.now();
     if driver && state.is_streaming(now) && !state.stopping {
-        state.returns = false;
+        state.returned();
         drop(state);
         std::thread::sleep(NAP);
         state = shared.lock();
@@ -117,7 +117,9 @@ fn hand_over<E: Engine>(shared: &Shared<E>, events: &Events, driver: bool) -> Tu
         }
         state.flush(now);
         shared.notify(&state);
-        state.returns = driver;
+        if driver {
+            state.returns();
+        }
         drop(state);
         shared.released();
         if rest.peek().is_none() {

@@ -52,8 +52,12 @@ pub struct State<E> {
     /// How many commands have followed each other closely.
     burst: u32,
     pub(crate) waiting: Waiting,
-    /// The driver thread is waking callers, and writes what they leave when it is done with that.
-    pub(crate) returns: bool,
+    /// The driver thread is waking callers whose answers it has read, and writes what they leave when it is done with that.
+    returns: bool,
+    /// Which thread has last left bytes to it.
+    left_by: Option<usize>,
+    /// Bytes read before the driver thread was back.
+    read_before: u64,
     /// Threads that want to know when something has changed.
     pub(crate) watchers: usize,
     /// The driver thread is asked to end.
@@ -95,6 +99,8 @@ impl<E: Engine> State<E> {
             burst: 0,
             waiting: Waiting::Awake,
             returns: false,
+            left_by: None,
+            read_before: 0,
             watchers: 0,
             stopping: false,
             stopped: false,
@@ -122,7 +128,8 @@ impl<E: Engine> State<E> {
     ///
     /// A thread whose commands follow each other closely does not wait for answers, so its bytes may gather; of
     /// several threads that come at once the last writes for all; and for those that the driver thread has just woken, as a
-    /// rule to send their next message, it writes itself when it has woken all.
+    /// rule to send their next message, it writes itself when it has woken all. That may be late if the processor is given to others: a
+    /// thread that comes again meanwhile, which was not waiting for an answer, writes for all.
     pub(crate) fn end_command(&mut self, now: Instant, thread: usize, followed: bool) -> bool {
         self.sockets.stats.commands += 1;
         if self.sockets.dirty.is_empty() {
@@ -139,7 +146,8 @@ impl<E: Engine> State<E> {
             false => 0,
         };
         self.gathered += 1;
-        let left = burst || followed || self.returns;
+        let woken = self.returns && self.left_by.replace(thread) != Some(thread);
+        let left = burst || followed || woken;
         if left && self.gathered < self.sockets.tuning.coalesce_commands {
             self.sockets.stats.deferred += 1;
             self.hurried = true;
@@ -277,7 +285,21 @@ impl<E: Engine> State<E> {
     /// The driver thread is back.
     pub fn awake(&mut self) {
         self.waiting = Waiting::Awake;
+        self.read_before = self.sockets.stats.bytes_read;
         self.sockets.stats.turns += 1;
+    }
+
+    /// The driver thread lets go of the lock and is back at once to write what callers leave that it wakes meanwhile. Nobody has got an
+    /// answer if nothing was read since it was [back](Self::awake), and nothing is left where every command is to write.
+    pub fn returns(&mut self) {
+        self.returns = self.sockets.stats.bytes_read != self.read_before
+            && !self.sockets.tuning.coalesce_within.is_zero();
+        self.left_by = None;
+    }
+
+    /// The driver thread is back from waking callers, or busy with something else.
+    pub(crate) fn returned(&mut self) {
+        self.returns = false;
     }
 
     fn perform(&mut self, now: Instant, output: Output) {
@@ -694,7 +716,7 @@ impl<E: Engine> State<E> {
 
     /// What earlier turns have left, and what time has brought.
     pub fn continue_work(&mut self, now: Instant) {
-        self.returns = false;
+        self.returned();
         self.settle(now);
         for _ in 0..self.sockets.ready.len() {
             let Some(conn) = self.sockets.ready.pop_front() else {

@@ -14,3 +14,5 @@ mod driver;
 mod killed;
 #[path = "../../io-mio/tests/conformance/streams.rs"]
 mod streams;
+#[path = "../../io-mio/tests/conformance/woken.rs"]
+mod woken;

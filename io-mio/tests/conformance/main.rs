@@ -8,3 +8,4 @@ mod datagrams;
 mod driver;
 mod killed;
 mod streams;
+mod woken;
