@@ -118,7 +118,10 @@ fn what_was_found_once_stays_fixed() {
     let unheard = [261, 433];
     // After a long pause more had to be told of removals than one turn tells, and the timer stayed in the past.
     let behind = [193];
-    for seed in removed.into_iter().chain(unheard).chain(behind) {
+    // A node stood still while it was starting, kept what it had been told of before, and was told of the removals of ten seconds only.
+    let started_late = [2780];
+    let forgotten = removed.into_iter().chain(unheard);
+    for seed in forgotten.chain(behind).chain(started_late) {
         plain::<MapsMode>(seed..seed + 1);
         swarm::<MapsMode>(seed..seed + 1);
     }

@@ -59,6 +59,8 @@ pub(super) struct Departed {
     newcomers: Vec<(MemberIndex, Instant)>,
     /// Members that were away or are new, when they are told what was removed meanwhile, and how far back.
     missed: Vec<(MemberIndex, Instant, Duration)>,
+    /// Nodes that were of the map and may come back.
+    left: VecDeque<UniqueId>,
     /// Whether there is more to tell at once than one turn does.
     behind: bool,
 }
@@ -85,6 +87,8 @@ const RECENT: Duration = Duration::from_secs(60);
 const UNDER_WAY: Duration = Duration::from_secs(10);
 /// Those to be told, at most; whoever does not fit in hears of it when it says something about the entry.
 const TELLS_MAX: usize = 65_536;
+/// Members remembered as having left, at most.
+const LEFT_MAX: usize = 256;
 /// Told in one turn.
 const TOLD_AT_ONCE: usize = 256;
 
@@ -96,6 +100,7 @@ impl Departed {
             contests: VecDeque::new(),
             newcomers: Vec::new(),
             missed: Vec::new(),
+            left: VecDeque::new(),
             behind: false,
         }
     }
@@ -109,14 +114,27 @@ impl Departed {
     }
 
     /// A node of the map is there that was not.
-    pub(super) fn newcomer(&mut self, now: Instant, member: MemberIndex) {
+    pub(super) fn newcomer(&mut self, now: Instant, member: MemberIndex, who: Option<UniqueId>) {
         self.newcomers
             .retain(|newcomer| newcomer.0 != member && newcomer.1 > now);
         self.newcomers.push((member, now + NEW_FOR));
-        self.missed(now, member, UNDER_WAY);
+        let was_here = self.left.iter().position(|left| Some(*left) == who);
+        let back = match was_here.and_then(|at| self.left.remove(at)) {
+            // It may hold what it was told of when it was here, even before it had started.
+            Some(_) => RECENT,
+            None => UNDER_WAY,
+        };
+        self.missed(now, member, back);
     }
 
-    pub(super) fn member_gone(&mut self, member: MemberIndex) {
+    /// A node of the map is gone, `who` if it was known as one.
+    pub(super) fn member_gone(&mut self, member: MemberIndex, who: Option<UniqueId>) {
+        if let Some(who) = who {
+            if self.left.len() >= LEFT_MAX {
+                self.left.pop_front();
+            }
+            self.left.push_back(who);
+        }
         self.newcomers.retain(|newcomer| newcomer.0 != member);
         self.missed.retain(|missed| missed.0 != member);
     }

@@ -11,7 +11,7 @@ use super::message::MapMessage;
 use super::owner::{MapOwner, Removal};
 use super::replicated::{MapOut, ReplicatedMap, block_of, others};
 use crate::channel::rpc::{CallId, RpcOption};
-use crate::channel::{Lane, Member, MemberIndex, SendOptions, To};
+use crate::channel::{Lane, Member, MemberIndex, SendOptions, To, UniqueId};
 use crate::time::Instant;
 use bytes::Bytes;
 
@@ -149,10 +149,10 @@ impl<V> ReplicatedMap<V> {
 
     /// A member of the channel is gone.
     pub fn member_disappeared(&mut self, member: MemberIndex) {
-        self.peers.retain(|peer| peer.0 != member);
         self.rpc.member_disappeared(member);
         self.life.to_ask.retain(|other| *other != member);
         self.map_member_gone(member);
+        self.peers.retain(|peer| peer.0 != member);
     }
 
     /// A node of the map is there, or still there.
@@ -164,7 +164,8 @@ impl<V> ReplicatedMap<V> {
         self.members.push((member, now));
         self.members.sort_unstable_by_key(|member| member.0);
         self.life.gone.retain(|gone| *gone != member);
-        self.departed.newcomer(now, member);
+        let who = self.incarnation(member);
+        self.departed.newcomer(now, member, who);
         self.life.scan();
         true
     }
@@ -178,14 +179,22 @@ impl<V> ReplicatedMap<V> {
         }
     }
 
+    /// Which run of a node a member is: it stays when a node that was cut off comes back.
+    fn incarnation(&self, member: MemberIndex) -> Option<UniqueId> {
+        let peer = self.peers.iter().find(|peer| peer.0 == member)?;
+        Some(peer.1.unique_id)
+    }
+
     /// A node of the map is gone.
     pub(super) fn map_member_gone(&mut self, member: MemberIndex) {
         let before = self.members.len();
         self.members.retain(|known| known.0 != member);
         self.life.introduce.retain(|known| known.0 != member);
         self.life.silent.retain(|silent| silent.0 != member);
-        self.departed.member_gone(member);
-        if self.members.len() < before || self.entries.len() > 0 {
+        let was_here = self.members.len() < before;
+        let who = self.incarnation(member).filter(|_| was_here);
+        self.departed.member_gone(member, who);
+        if was_here || self.entries.len() > 0 {
             self.life.gone.push(member);
             self.life.scan();
         }
