@@ -25,6 +25,9 @@ pub(super) struct Report {
     pub(super) resident_kib: u64,
 }
 
+/// Somebody who asks is a member after this time, if it ever is: a static member is checked every second.
+const KNOWN_WITHIN: Duration = Duration::from_secs(5);
+
 /// Counts what comes, on the thread that reads it; answers on a thread that lasts as long as the program.
 pub(super) fn count(cluster: &Cluster) {
     let (ask, questions) = mpsc::channel();
@@ -47,10 +50,18 @@ pub(super) fn count(cluster: &Cluster) {
             for figure in [counted, cpu_micros(), resident_kib()] {
                 answer.extend_from_slice(&figure.to_be_bytes());
             }
+            let answer = bytes::Bytes::from(answer);
             let to = [sender];
             let options = SendOptions::USE_ACK;
-            if let Err(error) = cluster.send(Destination::Members(&to), options, answer) {
-                eprintln!("cannot answer: {error}");
+            // Whoever has just started may ask before it has been checked and is a member here.
+            let until = Instant::now() + KNOWN_WITHIN;
+            while let Err(error) = cluster.send(Destination::Members(&to), options, answer.clone())
+            {
+                if Instant::now() > until {
+                    eprintln!("cannot answer: {error}");
+                    break;
+                }
+                std::thread::sleep(Duration::from_millis(10));
             }
         }
     });
