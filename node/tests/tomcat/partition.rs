@@ -36,6 +36,8 @@ fn partition(name: &str) {
     }
     set(&mut first, 0, "first", 1);
     set(&mut first, 0, "both", 1);
+    // The later one wins by clocks that count milliseconds, and two changes in one of them count as two.
+    std::thread::sleep(std::time::Duration::from_millis(20));
     let moved = set(&mut second, 1, "second", 2);
     set(&mut second, 1, "both", 2);
     let other = set(&mut Client::new(), 0, "new", 3);
