@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::common::{PATIENCE, Role, Toy, bound, config, connect, run, run_with, stop, until};
-use folkmoot_mio::bind;
+use folkmoot_core::engine::ConnId;
+use folkmoot_mio::{Handle, Tuning, bind};
 
 #[test]
 fn eight_threads_lose_nothing_and_keep_their_order() {
@@ -43,30 +44,35 @@ fn eight_threads_lose_nothing_and_keep_their_order() {
     assert_eq!(expected, [EACH; THREADS as usize]);
 }
 
-#[test]
-fn a_command_writes_by_itself_and_a_burst_gathers() {
-    const BURST: u64 = 1_000;
-    // Of a burst the first command writes, and every 64th for the others.
-    let gathered = BURST - 1 - BURST / 64;
+/// Commands in a row, with a setting by which they gather: none of them does at zero, all but the first and every 64th at an hour.
+fn a_series(
+    setting: fn(&mut Tuning) -> &mut Duration,
+    send: impl Fn(&Handle<Toy>, ConnId),
+    each_writes: bool,
+) {
+    const SENT: u64 = 1_000;
+    // The first writes, and every 64th for the others.
+    let gathered = SENT - 1 - SENT / 64;
     for (within, least, most) in [
         (Duration::ZERO, 0, 0),
-        (Duration::from_secs(3600), gathered, BURST),
+        (Duration::from_secs(3600), gathered, SENT),
     ] {
         let (server, addr) = run(Toy::new(Role::Count));
         let mut config = config();
-        config.tuning.coalesce_within = within;
+        *setting(&mut config.tuning) = within;
         let (client, _) = run_with(bind(config).unwrap(), Toy::new(Role::Count));
         let conn = connect(&client, addr);
         let before = client.driver_stats();
-        for _ in 0..BURST {
-            client.with(|toy, _| toy.send(conn, b"12345678"));
+        for _ in 0..SENT {
+            send(&client, conn);
         }
         let after = client.driver_stats();
         let deferred = after.deferred - before.deferred;
         assert!((least..=most).contains(&deferred), "{within:?}: {deferred}");
-        if most == 0 {
-            assert_eq!(after.writes - before.writes, BURST);
+        if each_writes && most == 0 {
+            assert_eq!(after.writes - before.writes, SENT);
         }
+        // The driver looks by itself.
         until(&server, |toy| {
             toy.conns
                 .values()
@@ -77,34 +83,16 @@ fn a_command_writes_by_itself_and_a_burst_gathers() {
 }
 
 #[test]
+fn a_command_writes_by_itself_and_a_burst_gathers() {
+    let send = |client: &Handle<Toy>, conn| client.with(|toy, _| toy.send(conn, b"12345678"));
+    a_series(|tuning| &mut tuning.coalesce_within, send, true);
+}
+
+#[test]
 fn what_nobody_waits_for_gathers_and_leaves_without_another_command() {
-    const SENT: u64 = 1_000;
-    // The first writes, and every 64th for the others.
-    let gathered = SENT - 1 - SENT / 64;
-    for (within, least, most) in [
-        (Duration::ZERO, 0, 0),
-        (Duration::from_secs(3600), gathered, SENT),
-    ] {
-        let (server, addr) = run(Toy::new(Role::Count));
-        let mut config = config();
-        config.tuning.gather_within = within;
-        let (client, _) = run_with(bind(config).unwrap(), Toy::new(Role::Count));
-        let conn = connect(&client, addr);
-        let before = client.driver_stats();
-        for _ in 0..SENT {
-            client.with_unhurried(|toy, _| toy.send(conn, b"12345678"));
-        }
-        let after = client.driver_stats();
-        let deferred = after.deferred - before.deferred;
-        assert!((least..=most).contains(&deferred), "{within:?}: {deferred}");
-        // The driver looks by itself.
-        until(&server, |toy| {
-            toy.conns
-                .values()
-                .any(|c| c.received_len == 8_000)
-                .then_some(())
-        });
-    }
+    let send =
+        |client: &Handle<Toy>, conn| client.with_unhurried(|toy, _| toy.send(conn, b"12345678"));
+    a_series(|tuning| &mut tuning.gather_within, send, false);
 }
 
 #[test]
