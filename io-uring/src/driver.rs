@@ -291,13 +291,20 @@ impl Driver {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => events.clear(),
             result => result?,
         }
+        let mut fetched = 0;
         for ready in &*events {
+            fetched += 1;
             state.event(now, ready);
         }
         match event.goes_on() {
-            true => Ok(()),
-            false => self.watch_queue(),
+            // What did not fit makes no edge of its own: it is fetched when others have had the engine.
+            true if fetched == events.capacity() => self.ring.events.push_back(*event),
+            true => {}
+            // Looks at once whether there is more. Nobody may want it any more.
+            false if self.watched => self.watch_queue()?,
+            false => {}
         }
+        Ok(())
     }
 
     /// Completes when the queue has something.

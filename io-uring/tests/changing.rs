@@ -7,7 +7,6 @@ mod channels;
 mod commands;
 #[path = "../../io-mio/tests/conformance/common/mod.rs"]
 mod common;
-#[path = "driver/changing.rs"]
 mod driver;
 #[path = "../../io-mio/tests/conformance/streams.rs"]
 mod streams;
@@ -19,6 +18,9 @@ use std::net::TcpStream;
 
 use common::{Conn, PATIENCE, Role, Toy, pattern, run, stop};
 use folkmoot_core::engine::ConnId;
+
+/// By what they bring.
+const RING_FROM: Option<usize> = None;
 
 /// Nothing else is there that would have the driver enter the ring again.
 #[test]

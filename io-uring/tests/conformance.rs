@@ -16,3 +16,6 @@ mod killed;
 mod streams;
 #[path = "../../io-mio/tests/conformance/woken.rs"]
 mod woken;
+
+/// Every stream is in the ring from its first bytes on.
+const RING_FROM: Option<usize> = Some(0);

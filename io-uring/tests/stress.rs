@@ -1,4 +1,4 @@
-//! Connections that end in every way while buffers are being filled for them.
+//! Many connections: more edges than are fetched at once, and ends of every kind while buffers are being filled.
 #![cfg(target_os = "linux")]
 
 #[path = "../../io-mio/tests/conformance/common/mod.rs"]
@@ -8,9 +8,16 @@ mod driver;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use common::{Role, Toy, connect, pattern, run, stop, until};
+
+/// Every stream is in the ring from its first bytes on.
+const RING_FROM: Option<usize> = Some(0);
+
+/// Descriptors are counted, and few enough for a process that may have a thousand.
+static ALONE: Mutex<()> = Mutex::new(());
 
 /// Connections in each of three waves; the first fills what stays for good.
 const WAVE: usize = 1_500;
@@ -60,6 +67,7 @@ fn visit(addr: SocketAddr, number: usize) {
 
 #[test]
 fn nothing_is_lost_or_kept_when_connections_end_in_every_way() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let (server, addr) = run(Toy::new(Role::Echo));
     let (steady, _) = run(Toy::new(Role::Collect));
     let conn = connect(&steady, addr);
@@ -144,5 +152,35 @@ fn nothing_is_lost_or_kept_when_connections_end_in_every_way() {
     // Some were reset before they could be accepted.
     assert!(stats.accepted + stats.accept_errors > 2 * WAVE as u64);
     stop(&steady);
+    stop(&server);
+}
+
+/// While the ring watches the readiness queue it is told that something is ready, not of how much: all of it is worked off.
+#[test]
+fn more_connections_than_are_fetched_at_once_are_all_heard() {
+    /// The queue tells of 256 in one call.
+    const PEERS: usize = 400;
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let (server, addr) = run(Toy::new(Role::Count));
+    // Each is in the queue until it brings something.
+    let mut peers: Vec<_> = (0..PEERS)
+        .map(|_| TcpStream::connect(addr).unwrap())
+        .collect();
+    let mut in_the_ring = TcpStream::connect(addr).unwrap();
+    in_the_ring.write_all(b"first").unwrap();
+    until(&server, |toy| {
+        let first = toy.conns.values().any(|conn| conn.received_len == 5);
+        (toy.conns.len() == PEERS + 1 && first).then_some(())
+    });
+    // Under the lock, so that nobody can work off an edge before all have been made.
+    server.with(|_, _| {
+        for peer in &mut peers {
+            peer.write_all(b"x").unwrap();
+        }
+    });
+    until(&server, |toy| {
+        let heard = toy.conns.values().all(|conn| conn.received_len > 0);
+        heard.then_some(())
+    });
     stop(&server);
 }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use crate::common::{PATIENCE, Role, Toy, bound, config, connect, run, run_with, stop, until};
+use crate::common::{
+    self, PATIENCE, Role, Toy, bound, config, connect, run, run_with, stop, until,
+};
 use folkmoot_core::engine::ConnId;
 use folkmoot_mio::{Handle, Tuning, bind};
 
@@ -275,14 +277,20 @@ fn a_panic_in_the_turn_on_the_driver_thread_is_seen_by_those_who_wait() {
 fn accepting_rests_without_descriptors_and_goes_on_with_them() {
     const CHILD: &str = "FOLKMOOT_TEST_FEW_DESCRIPTORS";
     if std::env::var_os(CHILD).is_none() {
-        let status = std::process::Command::new("sh")
-            .args(["-c", "ulimit -n 60 && exec \"$0\" --exact \"$1\""])
-            .arg(std::env::current_exe().unwrap())
-            .arg("accepting_rests_without_descriptors_and_goes_on_with_them")
-            .env(CHILD, "1")
-            .status()
-            .unwrap();
-        assert!(status.success());
+        let child = common::start(
+            std::process::Command::new("sh")
+                .args(["-c", "ulimit -n 60 && exec \"$0\" --exact \"$1\""])
+                .arg(std::env::current_exe().unwrap())
+                .arg("commands::accepting_rests_without_descriptors_and_goes_on_with_them")
+                .env(CHILD, "1")
+                .stdout(std::process::Stdio::piped()),
+        );
+        let output = child.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(
+            output.status.success() && said.contains("1 passed"),
+            "{said}"
+        );
         return;
     }
     let mut config = config();

@@ -4,7 +4,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::process::{Child, Command, Stdio};
 
-use crate::common::{PATIENCE, Role, Toy, config, pattern, run_with, stop};
+use crate::common::{self, PATIENCE, Role, Toy, config, pattern, run_with, stop};
 use folkmoot_mio::{MulticastSocket, bind};
 
 /// Tells a process of this test that it is the node, and its address.
@@ -43,13 +43,13 @@ fn the_node_that_is_killed() {
 }
 
 fn start(ip: IpAddr) -> Child {
-    let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["killed::the_node_that_is_killed", "--exact", "--nocapture"])
-        .env(NODE, ip.to_string())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child = common::start(
+        Command::new(std::env::current_exe().unwrap())
+            .args(["killed::the_node_that_is_killed", "--exact", "--nocapture"])
+            .env(NODE, ip.to_string())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped()),
+    );
     let said = BufReader::new(child.stdout.take().unwrap());
     let mut lines = said.lines().map_while(Result::ok);
     assert!(

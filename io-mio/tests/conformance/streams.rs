@@ -5,7 +5,7 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::time::Duration;
 
 use crate::common::{
-    PATIENCE, Role, Toy, bound, config, connect, pattern, run, run_with, stop, until,
+    PATIENCE, Role, Toy, bound, config, connect, nobody_starts, pattern, run, run_with, stop, until,
 };
 use folkmoot_core::engine::CloseReason;
 use folkmoot_mio::bind;
@@ -302,6 +302,7 @@ fn a_node_comes_back_at_its_port() {
     until(&client, |toy| {
         (toy.conns[&conn].received_len == 1).then_some(())
     });
+    let _alone = nobody_starts();
     stop(&server); // it closes first: its end of the connection lingers in TIME_WAIT
     until(&client, |toy| (!toy.closed.is_empty()).then_some(()));
     let mut config = config();

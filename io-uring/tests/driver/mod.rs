@@ -1,5 +1,6 @@
-//! The driver that the tests run with: io_uring, which this machine must have, with every stream in the ring. Where it may lack it, in a
-//! container that forbids it, `FOLKMOOT_WITHOUT_IO_URING` lets mio take over, as it does for users.
+//! The driver that the tests run with: io_uring, which this machine must have. Where it may lack it, in a container that forbids it,
+//! `FOLKMOOT_WITHOUT_IO_URING` lets mio take over, as it does for users. `crate::RING_FROM` says which streams are in the ring, unless the
+//! default is to.
 #![allow(dead_code, reason = "each test file uses its part")]
 
 use folkmoot_core::engine::Engine;
@@ -24,6 +25,7 @@ pub(crate) fn spawn_with<E: Engine + Send + 'static>(
     if std::env::var_os("FOLKMOOT_WITHOUT_IO_URING").is_none() {
         support().expect("io_uring");
     }
-    bound.tuning_mut().ring_from = 0;
+    let tuning = bound.tuning_mut();
+    tuning.ring_from = crate::RING_FROM.unwrap_or(tuning.ring_from);
     folkmoot_uring::spawn_with(bound, Driver::IoUring, engine, turn, after)
 }

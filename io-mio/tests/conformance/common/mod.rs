@@ -3,6 +3,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::process::{Child, Command};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use folkmoot_core::engine::{CloseReason, ConnId, Engine, Gather, Input, Output, Target};
@@ -280,6 +282,19 @@ pub fn pattern(len: usize) -> Vec<u8> {
     (0..len)
         .map(|i| (i % 251) as u8 ^ (i / 65_536) as u8)
         .collect()
+}
+
+/// Starts another process. Between its `fork` and its `exec` it has this one's sockets, listeners included, and on a busy machine that may be
+/// long: who needs a port to be free again keeps [`nobody_starts`] meanwhile.
+pub fn start(command: &mut Command) -> Child {
+    let _starting = nobody_starts();
+    command.spawn().unwrap()
+}
+
+/// As long as it is kept, the process has no copy of itself that is about to become another program.
+pub fn nobody_starts() -> MutexGuard<'static, ()> {
+    static STARTING: Mutex<()> = Mutex::new(());
+    STARTING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 pub fn stop(handle: &Handle<Toy>) {
