@@ -86,7 +86,7 @@ pub fn turn<E: Engine>(shared: &Shared<E>, poller: &mut Poller, driver: bool) ->
     shared.notify(&state);
     drop(state);
     shared.released();
-    match wait_for_events(poll, events, spin, now, wait) {
+    match wait_for_events(&shared.duty, poll, events, spin, now, wait) {
         Err(error) => failed(shared, &error, driver),
         Ok(()) => hand_over(shared, events, driver),
     }
@@ -118,10 +118,11 @@ fn hand_over<E: Engine>(shared: &Shared<E>, events: &Events, driver: bool) -> Tu
         state.flush(now);
         shared.notify(&state);
         if driver {
-            state.returns();
+            shared.answered(state);
+        } else {
+            drop(state);
+            shared.released();
         }
-        drop(state);
-        shared.released();
         if rest.peek().is_none() {
             return Turned::Again;
         }
@@ -131,6 +132,7 @@ fn hand_over<E: Engine>(shared: &Shared<E>, events: &Events, driver: bool) -> Tu
 /// Waits until something is ready or `wait` is over; does not wait at all without one. Spins first, if it is worth it,
 /// and polls without the lock.
 fn wait_for_events(
+    duty: &Duty,
     poll: &mut Poll,
     events: &mut Events,
     spin: &mut Spin,
@@ -143,6 +145,10 @@ fn wait_for_events(
     };
     spin.wait(timeout, |timeout| {
         poll_once(poll, events, timeout)?;
+        if events.is_empty() && timeout == Some(Duration::ZERO) && duty.several() {
+            // They may have something to send, and no processor to do it on.
+            duty.courtesy.give();
+        }
         Ok(!events.is_empty())
     })
 }

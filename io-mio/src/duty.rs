@@ -17,7 +17,7 @@ use std::time::Duration;
 use folkmoot_core::time::Instant;
 use mio::{Events, Poll};
 
-use crate::spin::Spin;
+use crate::spin::{Courtesy, Spin};
 
 /// Events fetched at once.
 const EVENTS: usize = 256;
@@ -25,6 +25,11 @@ const EVENTS: usize = 256;
 const ALONE_MIN: u32 = 8;
 /// For so long at least the driver thread stands by after a wait of a thread that has said it will be back.
 const CLAIM: Duration = Duration::from_millis(10);
+
+/// How often a caller looks again before it sleeps.
+const LOOKS: u32 = 4;
+/// So many waits in which that did not help, and only one of as many tries it again.
+const IN_VAIN_MAX: u32 = 64;
 
 /// What it takes to wait.
 #[derive(Debug)]
@@ -49,6 +54,10 @@ pub struct Duty {
     /// Until when the waiting is left to callers, in nanoseconds; 0 if the driver thread is wanted.
     lent_until: AtomicU64,
     driver: OnceLock<Thread>,
+    /// Threads that give way to each other instead of sleeping.
+    pub(crate) courtesy: Courtesy,
+    /// Waits, one after another, that looked again in vain before they slept.
+    in_vain: AtomicU32,
     /// The driver thread sleeps until it is called.
     resting: AtomicBool,
 }
@@ -67,6 +76,8 @@ impl Duty {
             alone: AtomicU32::new(0),
             lent_until: AtomicU64::new(0),
             driver: OnceLock::new(),
+            courtesy: Courtesy::default(),
+            in_vain: AtomicU32::new(0),
             resting: AtomicBool::new(false),
         }
     }
@@ -136,6 +147,37 @@ impl Duty {
         self.waiting.fetch_sub(1, Ordering::AcqRel);
         self.lent_until.store(0, Ordering::Release);
         self.call_driver();
+    }
+
+    /// Whether more than one caller waits.
+    pub(crate) fn several(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) > 1
+    }
+
+    /// One of several callers is about to sleep: lets the others have the processor, and looks again a few times whether it is `done`. Their answers
+    /// come together, so it need not be woken for its own. Where that never helps it is tried now and then only.
+    pub(crate) fn look_again(&self, done: impl Fn() -> bool) -> bool {
+        if !self.several() {
+            return false;
+        }
+        let in_vain = self.in_vain.load(Ordering::Relaxed);
+        if in_vain >= IN_VAIN_MAX && !in_vain.is_multiple_of(IN_VAIN_MAX) {
+            self.in_vain
+                .store(in_vain.wrapping_add(1), Ordering::Relaxed);
+            return false;
+        }
+        for _ in 0..LOOKS {
+            if !self.courtesy.give() {
+                return false;
+            }
+            if done() {
+                self.in_vain.store(0, Ordering::Relaxed);
+                return true;
+            }
+        }
+        self.in_vain
+            .store(in_vain.wrapping_add(1), Ordering::Relaxed);
+        false
     }
 
     /// Whether the driver thread leaves the waiting to callers at the moment.

@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant as StdInstant};
 
@@ -37,9 +37,12 @@ pub struct Shared<E> {
     /// A command has left bytes to the next wait of its thread.
     left: AtomicBool,
     /// Who waits for readiness.
-    duty: Arc<Duty>,
+    pub(crate) duty: Arc<Duty>,
     pub(crate) waiters: Waiters,
 }
+
+/// How often a command looks again whether the lock is free before it sleeps.
+const LOOKS: u32 = 8;
 
 /// When what a command wants written has to leave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,14 +124,35 @@ impl<E> Shared<E> {
         Locked { state, inside }
     }
 
-    /// Takes the lock for a command, so that the one before knows that it is not the last.
-    fn lock_for_command(&self) -> Locked<'_, E> {
+    /// Takes the lock if it is free. Not for a thread that has it.
+    fn try_lock(&self) -> Option<Locked<'_, E>> {
+        let state = match self.state.try_lock() {
+            Ok(state) => state,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return None,
+        };
+        let inside = Inside(INSIDE.replace(std::ptr::from_ref(self).addr()));
+        Some(Locked { state, inside })
+    }
+
+    /// Takes the lock for a command, so that the one before knows that it is not the last. Since when the thread has wanted it, if it
+    /// was not free.
+    fn lock_for_command(&self) -> (Locked<'_, E>, Option<Instant>) {
         // Before it is counted: a caller that never comes must not be waited for.
         self.assert_outside();
+        if let Some(state) = self.try_lock() {
+            return (state, None);
+        }
+        let wanted = self.now();
         self.callers.fetch_add(1, Ordering::Relaxed);
-        let state = self.lock();
+        // It is held for as long as a write takes at most: to sleep and to be woken takes longer.
+        let state = (0..LOOKS)
+            .map_while(|_| self.duty.courtesy.give().then(|| self.try_lock()))
+            .flatten()
+            .next()
+            .unwrap_or_else(|| self.lock());
         self.callers.fetch_sub(1, Ordering::Relaxed);
-        state
+        (state, Some(wanted))
     }
 
     /// The driver's time.
@@ -143,13 +167,28 @@ impl<E> Shared<E> {
         }
     }
 
+    /// The driver thread has read answers: lets go of the lock and wakes those who waited for them, who leave their next messages to it.
+    pub fn answered(&self, mut state: Locked<'_, E>)
+    where
+        E: Engine,
+    {
+        let answers = state.returns();
+        drop(state);
+        self.released();
+        if answers && self.duty.several() {
+            // They run now, and all that they leave goes out in one write.
+            self.duty.courtesy.give();
+        }
+    }
+
     /// The lock has been released: those whose outcomes the turn has noted can be woken, and will find it free.
     pub fn released(&self) {
         (self.after)();
     }
 
-    /// Does what a command wants done; whether the driver thread has to be woken for the rest.
-    fn end_command(&self, state: &mut State<E>, now: Instant, haste: Haste) -> bool
+    /// Does what a command wants done; whether the driver thread has to be woken for the rest. `wanted` is when its thread came for the
+    /// lock.
+    fn end_command(&self, state: &mut State<E>, now: Instant, wanted: Instant, haste: Haste) -> bool
     where
         E: Engine,
     {
@@ -167,9 +206,9 @@ impl<E> Shared<E> {
         }
         let thread = INSIDE.with(|inside| std::ptr::from_ref(inside).addr());
         let followed = self.callers.load(Ordering::Relaxed) > 0;
-        let bytes = state.end_command(now, thread, followed);
-        if state.wrote_in_burst() {
-            // What the write took is no pause of the thread.
+        let bytes = state.end_command(now, wanted, thread, followed);
+        if state.wrote() {
+            // What the write took is no pause of the thread, nor is what it waited for the lock.
             state.go_on(self.now());
         }
         state.must_wake(bytes)
@@ -461,12 +500,12 @@ impl<E: Engine> Handle<E> {
 
     fn command<R>(&self, command: impl FnOnce(&mut E, Instant) -> R, haste: Haste) -> R {
         let shared = &*self.owner.shared;
-        let mut state = shared.lock_for_command();
+        let (mut state, wanted) = shared.lock_for_command();
         let now = shared.now();
         let unfinished = Unfinished(shared);
         let result = command(&mut state.engine, now);
         std::mem::forget(unfinished);
-        let wake = shared.end_command(&mut state, now, haste);
+        let wake = shared.end_command(&mut state, now, wanted.unwrap_or(now), haste);
         shared.notify(&state);
         drop(state);
         if wake {
@@ -531,6 +570,9 @@ impl<E: Engine> Handle<E> {
             }
             let Some(poller) = &mut taken else {
                 shared.write_left();
+                if duty.look_again(&done) {
+                    break;
+                }
                 shared.waiters.park(|| {
                     // Once it is known that we sleep: the driver may have left the queue before.
                     if may {
@@ -581,13 +623,14 @@ impl<E: Engine> Handle<E> {
     ) -> Option<R> {
         let shared = &*self.owner.shared;
         let until = StdInstant::now() + limit;
-        let mut state = shared.lock_for_command();
+        let (mut state, mut wanted) = shared.lock_for_command();
         loop {
             let now = shared.now();
             let unfinished = Unfinished(shared);
             let answer = command(&mut state.engine, now);
             std::mem::forget(unfinished);
-            if shared.end_command(&mut state, now, Haste::Now) {
+            let wanted = wanted.take().unwrap_or(now);
+            if shared.end_command(&mut state, now, wanted, Haste::Now) {
                 shared.wake();
             }
             let left = until.saturating_duration_since(StdInstant::now());

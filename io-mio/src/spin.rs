@@ -1,6 +1,7 @@
-//! A bounded, adaptive spin before the driver thread sleeps.
+//! A bounded, adaptive spin before the driver thread sleeps, and giving way to other threads instead of sleeping.
 
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// Whether to spin before sleeping: no more after a few spins in vain, again when a sleep would have been short enough.
@@ -71,9 +72,71 @@ impl Spin {
     }
 }
 
+/// A processor that comes back later than this went to other work.
+const LATE: Duration = Duration::from_micros(500);
+/// For so long it is kept then.
+const KEPT_FOR: Duration = Duration::from_millis(100);
+
+/// Lets other threads have the processor for a moment, as long as it comes back soon: threads of our own that have little to do give it
+/// back in microseconds, and none of them has to be woken. Where it comes back late, it is kept for a while.
+#[derive(Debug)]
+pub(crate) struct Courtesy {
+    began: Instant,
+    /// Until when it is kept, in nanoseconds since `began`.
+    kept_until: AtomicU64,
+}
+
+impl Default for Courtesy {
+    fn default() -> Self {
+        Self {
+            began: Instant::now(),
+            kept_until: AtomicU64::new(0),
+        }
+    }
+}
+
+impl Courtesy {
+    /// Gives the processor away and has it back; `false` if it is kept at the moment.
+    pub(crate) fn give(&self) -> bool {
+        let before = self.began.elapsed();
+        if !self.may(before) {
+            return false;
+        }
+        std::thread::yield_now();
+        self.gave(before, self.began.elapsed());
+        true
+    }
+
+    fn may(&self, now: Duration) -> bool {
+        Duration::from_nanos(self.kept_until.load(Ordering::Relaxed)) <= now
+    }
+
+    /// It was away from `before` to `after`.
+    fn gave(&self, before: Duration, after: Duration) {
+        if after.saturating_sub(before) > LATE {
+            let until = u64::try_from((after + KEPT_FOR).as_nanos()).unwrap_or(u64::MAX);
+            self.kept_until.store(until, Ordering::Relaxed);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_processor_is_kept_for_a_while_when_it_has_come_back_late() {
+        let courtesy = Courtesy::default();
+        let at = Duration::from_secs(1);
+        assert!(courtesy.may(at));
+        courtesy.gave(at, at + LATE);
+        assert!(courtesy.may(at + LATE), "soon enough");
+        let late = at + LATE * 2;
+        courtesy.gave(at, late);
+        assert!(!courtesy.may(late));
+        assert!(!courtesy.may(late + KEPT_FOR / 2));
+        assert!(courtesy.may(late + KEPT_FOR));
+    }
 
     #[test]
     fn spinning_ends_after_misses_and_begins_again_after_a_short_sleep() {

@@ -51,6 +51,8 @@ pub struct State<E> {
     last_command: Option<(usize, Instant)>,
     /// How many commands have followed each other closely.
     burst: u32,
+    /// The last command has written.
+    wrote: bool,
     pub(crate) waiting: Waiting,
     /// The driver thread is waking callers whose answers it has read, and writes what they leave when it is done with that.
     returns: bool,
@@ -97,6 +99,7 @@ impl<E: Engine> State<E> {
             hurried: false,
             last_command: None,
             burst: 0,
+            wrote: false,
             waiting: Waiting::Awake,
             returns: false,
             left_by: None,
@@ -123,24 +126,35 @@ impl<E: Engine> State<E> {
         }
     }
 
-    /// After a command of `thread`: writes what waits, unless more is likely to follow at once. `followed` says that
-    /// another thread waits to run a command. Whether what was left is nobody's business but the driver's.
+    /// After a command of `thread`, which wanted to run it at `wanted`: writes what waits, unless more is likely to follow at once.
+    /// `followed` says that another thread waits to run a command. Whether what was left is nobody's business but the driver's.
     ///
     /// A thread whose commands follow each other closely does not wait for answers, so its bytes may gather; of
     /// several threads that come at once the last writes for all; and for those that the driver thread has just woken, as a
     /// rule to send their next message, it writes itself when it has woken all. That may be late if the processor is given to others: a
     /// thread that comes again meanwhile, which was not waiting for an answer, writes for all.
-    pub(crate) fn end_command(&mut self, now: Instant, thread: usize, followed: bool) -> bool {
+    pub(crate) fn end_command(
+        &mut self,
+        now: Instant,
+        wanted: Instant,
+        thread: usize,
+        followed: bool,
+    ) -> bool {
         self.sockets.stats.commands += 1;
-        if self.sockets.dirty.is_empty() {
-            self.gathered = 0;
-            return false;
-        }
+        self.wrote = false;
         let within = self.sockets.tuning.coalesce_within;
         let burst = self
             .last_command
-            .replace((thread, now))
-            .is_some_and(|(last, at)| last == thread && now.since(at) < within);
+            .is_some_and(|(last, at)| last == thread && wanted.since(at) < within);
+        if self.sockets.dirty.is_empty() {
+            self.gathered = 0;
+            if burst && self.burst > 0 {
+                // What it sends waits behind a socket that is full: that is no pause of the thread.
+                self.last_command = Some((thread, now));
+            }
+            return false;
+        }
+        self.last_command = Some((thread, now));
         self.burst = match burst {
             true => self.burst.saturating_add(1),
             false => 0,
@@ -154,6 +168,7 @@ impl<E: Engine> State<E> {
             return burst || !followed;
         }
         self.flush(now);
+        self.wrote = true;
         !self.sockets.dirty.is_empty()
     }
 
@@ -177,9 +192,9 @@ impl<E: Engine> State<E> {
         self.must_wake(bytes)
     }
 
-    /// Whether the last command was one of a burst and has written for all of it.
-    pub(crate) fn wrote_in_burst(&self) -> bool {
-        self.burst > 0 && self.gathered == 0
+    /// Whether the last command has written, for itself or for all of a burst.
+    pub(crate) fn wrote(&self) -> bool {
+        self.wrote
     }
 
     /// The last command has ended just now.
@@ -193,8 +208,7 @@ impl<E: Engine> State<E> {
     /// wrote in between would only take the lock from it.
     pub(crate) fn is_streaming(&self, now: Instant) -> bool {
         let tuning = &self.sockets.tuning;
-        self.burst > tuning.coalesce_commands.saturating_mul(2)
-            && !self.sockets.dirty.is_empty()
+        self.burst > tuning.coalesce_commands / 4
             && self
                 .last_command
                 .is_some_and(|(_, at)| now.since(at) < tuning.coalesce_within.min(PAUSE))
@@ -290,11 +304,13 @@ impl<E: Engine> State<E> {
     }
 
     /// The driver thread lets go of the lock and is back at once to write what callers leave that it wakes meanwhile. Nobody has got an
-    /// answer if nothing was read since it was [back](Self::awake), and nothing is left where every command is to write.
-    pub fn returns(&mut self) {
+    /// answer if nothing was read since it was [back](Self::awake), and nothing is left where every command is to write. Whether they leave
+    /// theirs.
+    pub(crate) fn returns(&mut self) -> bool {
         self.returns = self.sockets.stats.bytes_read != self.read_before
             && !self.sockets.tuning.coalesce_within.is_zero();
         self.left_by = None;
+        self.returns
     }
 
     /// The driver thread is back from waking callers, or busy with something else.

@@ -211,9 +211,7 @@ impl Driver {
             }
             state.flush(now);
             shared.notify(&state);
-            state.returns();
-            drop(state);
-            shared.released();
+            shared.answered(state);
             if self.ring.events.is_empty() {
                 return Ok(Turned::Again);
             }

@@ -120,6 +120,32 @@ fn commands_that_send_nothing_make_no_burst() {
 }
 
 #[test]
+fn what_a_thread_waits_for_the_engine_is_no_pause_of_a_burst() {
+    const WITHIN: Duration = Duration::from_secs(2);
+    let (_server, addr) = run(Toy::new(Role::Count));
+    let mut config = config();
+    config.tuning.coalesce_within = WITHIN;
+    let (client, _) = run_with(bind(config).unwrap(), Toy::new(Role::Count));
+    let conn = connect(&client, addr);
+    let send = || client.with(|toy, _| toy.send(conn, b"12345678"));
+    let before = client.driver_stats();
+    send();
+    let (has_it, other_has_it) = std::sync::mpsc::channel();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            client.with(|_, _| {
+                has_it.send(()).unwrap();
+                std::thread::sleep(WITHIN + WITHIN / 4);
+            })
+        });
+        other_has_it.recv().unwrap();
+        send();
+    });
+    let after = client.driver_stats();
+    assert_eq!(after.deferred - before.deferred, 1, "the second");
+}
+
+#[test]
 fn a_nearer_deadline_wakes_the_driver() {
     let (node, _) = run(Toy::new(Role::Collect));
     for after in [
