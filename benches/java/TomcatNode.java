@@ -32,7 +32,8 @@ import org.apache.catalina.tribes.transport.nio.NioReceiver;
  *
  * <p>Arguments: own port, the other node's port, sessions to create, bytes in the attribute of each, a directory for
  * Tomcat, {@code channelSendOptions}, the port of an HTTP connector or 0. With no sessions to create it joins, and says how
- * long its manager took from asking for the sessions to having them; with -1 it waits for the other node only. On standard input: {@code expect N} answers
+ * long its manager took from asking for the sessions to having them; with -1 it only says when it has started and when the other node is
+ * there. On standard input: {@code expect N} answers
  * {@code RECEIVED} when N more deltas have been applied; {@code deltas N SIZE} changes an attribute of one session N times.
  */
 public final class TomcatNode {
@@ -107,6 +108,7 @@ public final class TomcatNode {
         if (sessions > 0) {
             out.println("READY " + manager.getActiveSessions());
         } else if (sessions < 0) {
+            out.println("STARTED");
             while (cluster.getMembers().length == 0) {
                 Thread.sleep(10);
             }

@@ -52,7 +52,8 @@ fn run(words: &[&str]) -> Result<()> {
         // Our side of the comparison, started by it.
         ["peer", words @ ..] => peer::run(words),
         ["soak", words @ ..] => soak::run(words),
-        ["raw", role, port] => raw::run(role, port.parse()?),
+        ["raw", role, port] => raw::run(role, port.parse()?, false),
+        ["raw", role, port, "spin"] => raw::run(role, port.parse()?, true),
         ["bundles", role, port] => bundles::run(role, port.parse()?),
         ["redis", port] => redis::run(port.parse()?),
         ["web", port, other, options, http, size] => web::run(

@@ -1,6 +1,6 @@
 //! One end of a channel of ours, told what to do on standard input: the counterpart of `java/TribesPeer.java`.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::io::BufRead as _;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -9,6 +9,7 @@ use std::task::{Context, Poll, Waker};
 use std::thread::Thread;
 use std::time::Duration;
 
+use bytes::{Bytes, BytesMut};
 use folkmoot_core::channel::{
     Body, ChannelEngine, ChannelEvent, ChannelListener, Inbound, Lane, MemberIndex, SendError,
     SendOptions, To, UniqueId, Verdict,
@@ -281,6 +282,50 @@ pub fn run(words: &[&str]) -> Result<()> {
     Ok(())
 }
 
+/// Messages from here on are handed over as shared memory, which the channel writes from where it lies; shorter ones it copies anyway.
+const SHARED_FROM: usize = 64 * 1024;
+
+/// The messages of one caller.
+struct Messages {
+    caller: u32,
+    size: usize,
+    copied: Vec<u8>,
+    /// Those that are on their way first, those that can be used again last.
+    shared: VecDeque<Bytes>,
+}
+
+impl Messages {
+    fn new(caller: u32, size: usize) -> Self {
+        let size = size.max(LABEL);
+        Self {
+            caller,
+            size,
+            copied: vec![0; if size < SHARED_FROM { size } else { 0 }],
+            shared: VecDeque::new(),
+        }
+    }
+
+    /// The message with this number. As many shared ones are kept as have been on their way at once.
+    fn next(&mut self, number: u64) -> Body<'_> {
+        if self.size < SHARED_FROM {
+            label(&mut self.copied, self.caller, number);
+            return Body::Borrowed(&self.copied);
+        }
+        let mut message = match self.shared.pop_front().map(Bytes::try_into_mut) {
+            Some(Ok(message)) => message,
+            Some(Err(used)) => {
+                self.shared.push_front(used);
+                BytesMut::zeroed(self.size)
+            }
+            None => BytesMut::zeroed(self.size),
+        };
+        label(&mut message, self.caller, number);
+        let message = message.freeze();
+        self.shared.push_back(message.clone());
+        Body::Shared(message)
+    }
+}
+
 /// What all callers of a round share.
 struct Round {
     handle: Handle<Engine>,
@@ -336,20 +381,20 @@ impl Round {
     }
 
     fn send(&self, caller: u32) {
-        let mut message = vec![0; self.size.max(LABEL)];
+        let mut messages = Messages::new(caller, self.size);
         let acknowledged = self.acknowledged();
         let waiter = Waiter::new(Some(std::thread::current()));
         let mut latencies = Latencies::default();
         for number in 0..self.each {
-            label(&mut message, caller, number);
+            let message = messages.next(number);
             let arrived = match acknowledged {
                 true => {
                     let began = std::time::Instant::now();
-                    let arrived = self.send_and_wait(&message, &waiter);
+                    let arrived = self.send_and_wait(message, &waiter);
                     latencies.add(nanos(began.elapsed()));
                     arrived
                 }
-                false => self.post(&message, None, false).is_ok(),
+                false => self.post(message, None, false).is_ok(),
             };
             if !arrived {
                 self.faulty.fetch_add(1, Ordering::Relaxed);
@@ -359,14 +404,14 @@ impl Round {
     }
 
     async fn send_from_task(&self, caller: u32) {
-        let mut message = vec![0; self.size.max(LABEL)];
+        let mut messages = Messages::new(caller, self.size);
         let waiter = Waiter::new(None);
         let mut latencies = Latencies::default();
         for number in 0..self.each {
-            label(&mut message, caller, number);
+            let message = messages.next(number);
             let began = std::time::Instant::now();
             waiter.reset();
-            let sent = self.post(&message, Some(&waiter), true).is_ok();
+            let sent = self.post(message, Some(&waiter), true).is_ok();
             if sent {
                 std::future::poll_fn(|context| waiter.poll(context)).await;
             }
@@ -381,16 +426,15 @@ impl Round {
     /// Queues a message; waits while a member's queue is full. A task leaves the writing to the next wait of its thread.
     fn post(
         &self,
-        message: &[u8],
+        message: Body<'_>,
         waiter: Option<&Arc<Waiter>>,
         task: bool,
     ) -> std::result::Result<(), SendError> {
         let attempt = |engine: &mut Engine, now: Instant| {
             let to = To::Members(&self.members);
-            let sent =
-                engine
-                    .channel
-                    .send(now, to, self.options, Lane::Any, Body::Borrowed(message));
+            let sent = engine
+                .channel
+                .send(now, to, self.options, Lane::Any, message.clone());
             // Under the same lock: the outcome cannot come before somebody waits for it.
             if let (Ok(id), Some(waiter)) = (sent, waiter) {
                 self.waiting.insert(id, waiter);
@@ -416,9 +460,12 @@ impl Round {
     }
 
     /// Sends a message and waits for its ACK.
-    fn send_and_wait(&self, message: &[u8], waiter: &Arc<Waiter>) -> bool {
+    fn send_and_wait(&self, message: Body<'_>, waiter: &Arc<Waiter>) -> bool {
         waiter.reset();
-        if self.post(message, Some(waiter), false).is_err() {
+        if self
+            .post(message, Some(waiter), std::env::var_os("FM_MORE").is_some())
+            .is_err()
+        {
             return false;
         }
         self.handle

@@ -2,11 +2,12 @@
 //!
 //! With ACK (options 2 and 6) every caller's message has its 21 bytes of answer, and as many messages as there are callers
 //! are under way; each write carries what may be sent at that moment, all on one thread (`send`), or every caller is a thread that
-//! writes its message and sleeps until the reading thread wakes it (`threads`). Without ACK, whole frames are joined into
+//! writes its message and sleeps until the reading thread wakes it (`threads`). With `spin` both ends look again and again instead of
+//! sleeping. Without ACK, whole frames are joined into
 //! writes of `JOIN` bytes, larger ones written one by one.
 
 use std::collections::VecDeque;
-use std::io::{BufRead as _, Read as _, Write as _};
+use std::io::{BufRead as _, ErrorKind, Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,15 +24,36 @@ const JOIN: usize = 64 * 1024;
 /// What a frame has beside its message, with our member block.
 pub(crate) const OVERHEAD: usize = 130;
 
-/// Runs until standard input ends: `send PORT` or `receive PORT`.
+/// Runs until standard input ends: `send PORT` or `receive PORT`, with `spin` without ever sleeping in a read.
 ///
 /// # Errors
 /// A socket failed.
-pub fn run(role: &str, port: u16) -> Result<()> {
+pub fn run(role: &str, port: u16, spin: bool) -> Result<()> {
     match role {
-        "receive" => receive(port),
-        _ => send(port),
+        "receive" => receive(port, spin),
+        _ => send(port, spin),
     }
+}
+
+/// Reads what there is, and looks again and again if the stream does not wait by itself.
+fn read(stream: &mut TcpStream, buffer: &mut [u8]) -> std::io::Result<usize> {
+    loop {
+        match stream.read(buffer) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => std::hint::spin_loop(),
+            read => return read,
+        }
+    }
+}
+
+/// The same for writing all of it.
+fn write(stream: &mut TcpStream, mut bytes: &[u8]) -> std::io::Result<()> {
+    while !bytes.is_empty() {
+        match stream.write(bytes) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => std::hint::spin_loop(),
+            written => bytes = bytes.get(written?..).unwrap_or_default(),
+        }
+    }
+    Ok(())
 }
 
 /// Callers, messages of each, bytes of one, and options.
@@ -46,11 +68,12 @@ pub(crate) fn words(line: &str) -> Result<[u64; 4]> {
         .map_err(|_| format!("`{line}`?").into())
 }
 
-fn receive(port: u16) -> Result<()> {
+fn receive(port: u16, spin: bool) -> Result<()> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
     println!("READY");
     let (mut stream, _) = listener.accept()?;
     stream.set_nodelay(true)?;
+    stream.set_nonblocking(spin)?;
     let mut buffer = vec![0; 256 * 1024];
     for line in std::io::stdin().lock().lines() {
         let [callers, each, size, options] = words(&line?)?;
@@ -60,7 +83,7 @@ fn receive(port: u16) -> Result<()> {
         let acks = ACK_FRAME.repeat(callers as usize);
         let (mut received, mut answered) = (0, 0);
         while received < total {
-            let len = stream.read(&mut buffer)?;
+            let len = read(&mut stream, &mut buffer)?;
             if len == 0 {
                 return Err("the sender has gone".into());
             }
@@ -68,7 +91,8 @@ fn receive(port: u16) -> Result<()> {
             let whole = received / frame;
             if answers && whole > answered {
                 let count = (whole - answered) as usize;
-                stream.write_all(&acks[..count.min(callers as usize) * ACK_FRAME.len()])?;
+                let answers = &acks[..count.min(callers as usize) * ACK_FRAME.len()];
+                write(&mut stream, answers)?;
                 answered = whole;
             }
         }
@@ -77,9 +101,10 @@ fn receive(port: u16) -> Result<()> {
     Ok(())
 }
 
-fn send(port: u16) -> Result<()> {
+fn send(port: u16, spin: bool) -> Result<()> {
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
     stream.set_nodelay(true)?;
+    stream.set_nonblocking(spin)?;
     println!("READY");
     for line in std::io::stdin().lock().lines() {
         let line = line?;
@@ -97,7 +122,7 @@ fn send(port: u16) -> Result<()> {
             let mut left = callers * each;
             while left > 0 {
                 let count = left.min(at_once);
-                stream.write_all(&bytes[..count as usize * frame])?;
+                write(&mut stream, &bytes[..count as usize * frame])?;
                 left -= count;
             }
         }
@@ -122,10 +147,10 @@ fn pipelined(
         let may = (answered + callers).min(total) - sent;
         let began = Instant::now();
         if may > 0 {
-            stream.write_all(&bytes[..may as usize * frame])?;
+            write(stream, &bytes[..may as usize * frame])?;
             sent += may;
         }
-        let len = stream.read(&mut answers)?;
+        let len = read(stream, &mut answers)?;
         if len == 0 {
             return Err("the receiver has gone".into());
         }

@@ -3,11 +3,12 @@
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpStream};
 use std::process::Command;
+use std::time::Instant;
 
-use super::Options;
 use super::report::{Line, Report};
-use super::sessions::node;
+use super::sessions::{node, started};
 use super::side::{Figures, Tools};
+use super::{Options, twice};
 use crate::Result;
 use crate::compare::{PATIENCE, free_ports, median};
 use crate::latency::PER_MILLE;
@@ -58,7 +59,7 @@ const WRK: &str = "as many as wrk can ask for (its thread ≥ 95 % busy, or 85,0
 struct Pair {
     nodes: [Process; 2],
     http: u16,
-    /// What wrk runs.
+    /// What wrk runs, once there are sessions.
     script: std::path::PathBuf,
 }
 
@@ -80,20 +81,29 @@ impl Pair {
                 &directory.with_extension("log"),
             )
         };
-        let mut nodes = [start(a, b, http)?, start(b, a, other)?];
-        for process in &mut nodes {
+        let mut first = start(a, b, http)?;
+        if !ours {
+            started(&mut first)?;
+        }
+        Ok(Self {
+            nodes: [first, start(b, a, other)?],
+            http,
+            script: tools.scratch.join(format!("put-{http}.lua")),
+        })
+    }
+
+    fn ready(&mut self, ours: bool) -> Result<()> {
+        if !ours {
+            started(&mut self.nodes[1])?;
+        }
+        for process in &mut self.nodes {
             process.expect("READY", PATIENCE)?;
         }
         let cookies: Vec<String> = (0..CONNECTIONS)
-            .map(|_| Ok(format!("{:?}", new_session(http)?)))
+            .map(|_| Ok(format!("{:?}", new_session(self.http)?)))
             .collect::<Result<_>>()?;
-        let script = tools.scratch.join(format!("put-{http}.lua"));
-        std::fs::write(&script, SCRIPT.replace("COOKIES", &cookies.join(", ")))?;
-        Ok(Self {
-            nodes,
-            http,
-            script,
-        })
+        let script = SCRIPT.replace("COOKIES", &cookies.join(", "));
+        Ok(std::fs::write(&self.script, script)?)
     }
 
     fn round(&self, path: Path, seconds: u64) -> Result<Round> {
@@ -164,43 +174,45 @@ fn new_session(http: u16) -> Result<String> {
     }
 }
 
-/// Requests a second and CPU time of both nodes.
-///
-/// # Errors
-/// A server failed, or answered otherwise than with 200.
-pub fn requests(options: &Options, tools: &Tools, report: &mut Report) -> Result<()> {
+/// Requests a second and CPU time of both nodes. A server that fails, or answers otherwise than with 200, fails the row.
+pub fn requests(options: &Options, tools: &Tools, report: &mut Report) {
     for (name, send_options) in ROWS {
         if !options.wants(name) {
             continue;
         }
+        let began = Instant::now();
+        let targets = [CPU, if send_options == 6 { RATE } else { WRK }];
         let mut line = Line::new(name);
         line.unit = "request";
         if options.quick && send_options == 8 {
-            for target in [CPU, WRK] {
+            for target in targets {
                 line.not_measured(target, "left out of --quick");
             }
-            report.add(line);
-            continue;
-        }
-        match tools.wrk {
-            true => measure(options, tools, send_options, &mut line)?,
-            false => {
-                for target in [CPU, if send_options == 6 { RATE } else { WRK }] {
-                    line.not_measured(target, "wrk is not there");
-                }
+        } else if !tools.wrk {
+            for target in targets {
+                line.not_measured(target, "wrk is not there");
             }
+        } else {
+            let measured = twice(name, || measure(options, tools, send_options, line.clone()));
+            line = measured.unwrap_or_else(|error| {
+                let targets = targets.iter().map(|target| (*target).to_owned());
+                Line::failed(name, targets, &error.to_string())
+            });
         }
         report.add(line);
+        eprintln!("{name}: {:.1} s", began.elapsed().as_secs_f64());
     }
-    Ok(())
 }
 
-fn measure(options: &Options, tools: &Tools, send_options: u32, line: &mut Line) -> Result<()> {
+fn measure(options: &Options, tools: &Tools, send_options: u32, mut line: Line) -> Result<Line> {
     let seconds = if options.quick { 1 } else { 3 };
-    let pairs = [
+    let mut pairs = [
         Pair::start(tools, false, send_options)?,
         Pair::start(tools, true, send_options)?,
     ];
+    for (pair, ours) in pairs.iter_mut().zip([false, true]) {
+        pair.ready(ours)?;
+    }
     let sides = [
         ("Tomcat", 0, Path::Put),
         ("Folkmoot and axum", 1, Path::Put),
@@ -251,5 +263,5 @@ fn measure(options: &Options, tools: &Tools, send_options: u32, line: &mut Line)
             node.finish()?;
         }
     }
-    Ok(())
+    Ok(line)
 }

@@ -8,7 +8,6 @@ pub mod sessions;
 pub mod side;
 
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -94,6 +93,14 @@ impl Options {
     pub(crate) fn warm_up(&self) -> usize {
         if self.quick { 2 } else { 3 }
     }
+
+    /// About how long one of these lasts: as long as the others only where a compiler is at work.
+    pub(crate) fn warm_up_round(&self, compiles: bool) -> Duration {
+        match compiles {
+            true => self.round(),
+            false => self.round().min(Duration::from_millis(100)),
+        }
+    }
 }
 
 /// The names of all rows.
@@ -155,44 +162,110 @@ fn measure(options: &Options, scratch: &std::path::Path) -> Result<()> {
         },
         load(),
     ));
-    // What has been measured before something failed is worth having.
-    let done = all_rows(options, &tools, &mut report);
+    all_rows(options, &tools, &mut report);
     report.close(began.elapsed(), &load());
-    let readme = options.readme && done.is_ok();
-    report.write(&options.html, options.json.as_deref(), readme)?;
-    done
+    report.write(&options.html, options.json.as_deref(), options.readme)?;
+    match report.failed() {
+        failed if failed.is_empty() => Ok(()),
+        failed => Err(format!("not measured: {}", failed.join("; ")).into()),
+    }
 }
 
-fn all_rows(options: &Options, tools: &Tools, report: &mut Report) -> Result<()> {
+/// All rows that are wanted. One that fails is reported as what it is, and the others go on.
+fn all_rows(options: &Options, tools: &Tools, report: &mut Report) {
     let mut sides = BTreeMap::new();
     let mut idle = Vec::new();
     for row in ROWS.iter().filter(|row| options.wants(row.name)) {
-        for side in row.sides.iter().filter(|side| tools.has(**side)) {
-            let Entry::Vacant(place) = sides.entry((*side, row.members)) else {
-                continue;
-            };
-            let running = Running::start(tools, *side, row.members)?;
-            if matches!(side, Side::Tribes | Side::Ours) && row.members == 1 {
-                // Heartbeats and checks have begun; nothing else has happened.
-                std::thread::sleep(Duration::from_millis(500));
-                idle.push((*side, running.idle_mib()?));
-            }
-            place.insert(running);
-        }
         let began = Instant::now();
-        let figures = one_row(options, tools, row, &mut sides)?;
-        let line = judge(row, &figures, report);
+        let mut started = began;
+        let figures = twice(row.name, || {
+            let measured = start_sides(tools, row, &mut sides, &mut idle).and_then(|()| {
+                started = Instant::now();
+                one_row(options, tools, row, &mut sides)
+            });
+            if measured.is_err() {
+                // Whoever took part may be in the middle of something.
+                sides.retain(|(side, members), _| {
+                    *members != row.members || !row.sides.contains(side)
+                });
+            }
+            measured
+        });
+        let line = match figures {
+            Ok(figures) => judge(row, &figures, report),
+            Err(error) => {
+                let targets = row.targets.iter().map(|target| describe(*target).0);
+                Line::failed(row.name, targets, &error.to_string())
+            }
+        };
         report.add(line);
-        eprintln!("{}: {:.1} s", row.name, began.elapsed().as_secs_f64());
+        eprintln!(
+            "{}: {:.1} s, {:.1} s of them to start",
+            row.name,
+            began.elapsed().as_secs_f64(),
+            (started - began).as_secs_f64(),
+        );
     }
     drop(sides);
     if !idle.is_empty() {
         report.add(Line::memory(&idle));
     }
     for part in [sessions::deltas, sessions::transfers, http::requests] {
-        let began = Instant::now();
-        part(options, tools, report)?;
-        eprintln!("sessions: {:.1} s", began.elapsed().as_secs_f64());
+        part(options, tools, report);
+    }
+}
+
+/// Measures, and once more if that fails: a process that was killed or a port that was taken is not the end of a run of many minutes.
+pub(super) fn twice<T>(name: &str, mut measure: impl FnMut() -> Result<T>) -> Result<T> {
+    measure().or_else(|error| {
+        eprintln!("{name}: {error}; once more");
+        measure()
+    })
+}
+
+/// Starts those who take part in a row and do not run yet, at once.
+fn start_sides(
+    tools: &Tools,
+    row: &Row,
+    sides: &mut BTreeMap<(Side, usize), Running>,
+    idle: &mut Vec<(Side, f64)>,
+) -> Result<()> {
+    let missing: Vec<Side> = row
+        .sides
+        .iter()
+        .copied()
+        .filter(|side| tools.has(*side) && !sides.contains_key(&(*side, row.members)))
+        .collect();
+    let started: Vec<_> = std::thread::scope(|scope| {
+        let starting: Vec<_> = missing
+            .iter()
+            .map(|side| {
+                // A thread's error has to be one that may change threads.
+                let start = || Running::start(tools, *side, row.members).map_err(|e| e.to_string());
+                scope.spawn(start)
+            })
+            .collect();
+        starting
+            .into_iter()
+            .map(std::thread::ScopedJoinHandle::join)
+            .collect()
+    });
+    for (side, running) in missing.iter().zip(started) {
+        let running = running.map_err(|_| "a start panicked")??;
+        sides.insert((*side, row.members), running);
+    }
+    let new = |side: &Side| {
+        matches!(side, Side::Tribes | Side::Ours) && !idle.iter().any(|(other, _)| other == side)
+    };
+    let new: Vec<Side> = missing.into_iter().filter(new).collect();
+    if row.members == 1 && !new.is_empty() {
+        // Heartbeats and checks have begun; nothing else has happened.
+        std::thread::sleep(Duration::from_millis(500));
+        for side in new {
+            if let Some(running) = sides.get(&(side, row.members)) {
+                idle.push((side, running.idle_mib()?));
+            }
+        }
     }
     Ok(())
 }
@@ -297,6 +370,7 @@ pub(crate) fn one_row(
         .copied()
         .filter(|s| tools.has(*s))
         .collect();
+    let least = u64::from(row.callers) * 20;
     let mut counts: Vec<u64> = chosen.iter().map(|_| u64::from(row.callers) * 50).collect();
     let mut rounds: Vec<Vec<Figures>> = chosen.iter().map(|_| Vec::new()).collect();
     for round in 0..options.warm_up() + options.rounds {
@@ -312,9 +386,13 @@ pub(crate) fn one_row(
             }
             let figures = running.round(row, counts[number], options.round())?;
             if warming {
-                let fill = (figures.rate * options.round().as_secs_f64()) as u64;
+                let next = match round + 1 < options.warm_up() {
+                    true => options.warm_up_round(*side == Side::Tribes),
+                    false => options.round(),
+                };
+                let fill = (figures.rate * next.as_secs_f64()) as u64;
                 // A first round says little: no more than fifty times as many in the next.
-                counts[number] = fill.clamp(u64::from(row.callers) * 20, counts[number] * 50);
+                counts[number] = fill.clamp(least, counts[number] * 50);
             } else {
                 rounds[number].push(figures);
             }

@@ -61,6 +61,8 @@ pub struct Line {
     pub judged: Vec<Judged>,
     /// What else is to be known of it.
     pub notes: Vec<String>,
+    /// Why it could not be measured, if it was to be.
+    pub failure: Option<String>,
 }
 
 impl Line {
@@ -102,6 +104,18 @@ impl Line {
         });
     }
 
+    /// A workload that could not be measured, and its targets.
+    pub fn failed(name: &str, targets: impl Iterator<Item = String>, why: &str) -> Self {
+        let mut line = Self::new(name);
+        // It stands in a cell of a table.
+        let why = why.lines().next().unwrap_or_default().replace('|', "/");
+        for target in targets {
+            line.not_measured(target, format!("failed ({why})"));
+        }
+        line.failure = Some(why);
+        line
+    }
+
     /// Adds a target nobody could look at.
     pub fn not_measured(&mut self, target: impl Into<String>, why: impl Into<String>) {
         self.judged.push(Judged {
@@ -139,7 +153,7 @@ impl Report {
     /// Adds a workload and prints its figures at once.
     pub fn add(&mut self, line: Line) {
         print!("{}", rows(&line));
-        for note in &line.notes {
+        for note in line.notes.iter().chain(&line.failure) {
             eprintln!("{}: {note}", line.name);
         }
         self.lines.push(line);
@@ -158,6 +172,15 @@ impl Report {
         let line = self.lines.iter().find(|line| line.name == name)?;
         let found = line.figures.iter().find(|(s, _)| s == side);
         found.map(|(_, figures)| figures)
+    }
+
+    /// The workloads that could not be measured, and why.
+    pub fn failed(&self) -> Vec<String> {
+        let failed = |line: &Line| {
+            let why = line.failure.as_ref()?;
+            Some(format!("{} ({why})", line.name))
+        };
+        self.lines.iter().filter_map(failed).collect()
     }
 
     /// Targets reached, missed and not looked at.

@@ -19,6 +19,8 @@ pub enum Side {
     Raw,
     /// The same with a thread for each caller, which sleeps until its answer is there.
     RawThreads,
+    /// As `Raw`, both ends looking again and again instead of sleeping.
+    RawSpin,
     /// io_uring over one socket, one way: bundles of sends, one multishot receive.
     Bundles,
     /// zenoh's `put` with `CongestionControl::Block`.
@@ -41,6 +43,7 @@ impl Side {
             Self::Spin => "Folkmoot, spin",
             Self::Raw => "raw sockets",
             Self::RawThreads => "raw, a thread each",
+            Self::RawSpin => "raw, spin",
             Self::Bundles => "raw io_uring",
             Self::Zenoh => "zenoh",
             Self::Redis => "Redis SET + WAIT 1",
@@ -167,7 +170,14 @@ pub const ROWS: &[Row] = &[
     Row {
         name: "sync 512 B, one caller, a core each",
         place: Place::OneEach,
-        sides: &[Side::Tribes, Side::Ours, Side::Spin, Side::Raw, Side::Redis],
+        sides: &[
+            Side::Tribes,
+            Side::Ours,
+            Side::Spin,
+            Side::Raw,
+            Side::RawSpin,
+            Side::Redis,
+        ],
         targets: &[Target::MedianOfRaw(1.1), Target::Median(Side::Spin, 10.0)],
         ..BASE
     },

@@ -3,9 +3,9 @@
 use std::process::Command;
 use std::time::Instant;
 
-use super::Options;
 use super::report::{Line, Report};
 use super::side::{Figures, Tools, redis_cli, redis_server, wait_for_replica};
+use super::{Options, twice};
 use crate::Result;
 use crate::compare::{PATIENCE, free_ports, median};
 use crate::latency::PER_MILLE;
@@ -33,14 +33,22 @@ impl Pair {
                 &directory.with_extension("log"),
             )
         };
-        let mut pair = Self {
-            sender: start(a, b)?,
-            receiver: start(b, a)?,
-        };
-        for process in [&mut pair.sender, &mut pair.receiver] {
+        let mut sender = start(a, b)?;
+        if !ours {
+            started(&mut sender)?;
+        }
+        let receiver = start(b, a)?;
+        Ok(Self { sender, receiver })
+    }
+
+    fn ready(&mut self, ours: bool) -> Result<()> {
+        if !ours {
+            started(&mut self.receiver)?;
+        }
+        for process in [&mut self.sender, &mut self.receiver] {
             process.expect("READY", PATIENCE)?;
         }
-        Ok(pair)
+        Ok(())
     }
 
     /// Both on one processor, or wherever.
@@ -68,6 +76,12 @@ impl Pair {
             ..Figures::default()
         })
     }
+}
+
+/// Waits until a Tomcat has started. Its other is to be started after that: two that start at the same time may each wait a minute for the
+/// other's sessions.
+pub(super) fn started(tomcat: &mut Process) -> Result<()> {
+    tomcat.expect("STARTED", PATIENCE).map(drop)
 }
 
 /// A node of either kind: with `options` 0 one that has `sessions` sessions or joins, else one that shares sessions with its
@@ -114,58 +128,76 @@ pub const DELTAS: [(&str, u32, f64, f64); 2] = [
 ];
 
 /// Deltas of 1 KiB with options 6 and 8, one caller; with 6 both ends on one core, as the row of messages it is compared with.
-///
-/// # Errors
-/// A node failed or lost a delta.
-pub fn deltas(options: &Options, tools: &Tools, report: &mut Report) -> Result<()> {
+pub fn deltas(options: &Options, tools: &Tools, report: &mut Report) {
     for (name, send_options, times, most) in DELTAS {
         if !options.wants(name) {
             continue;
         }
-        let mut pairs = [
-            Pair::start(tools, false, send_options)?,
-            Pair::start(tools, true, send_options)?,
+        let began = Instant::now();
+        let targets = [
+            format!("rate ≥ {times} × Tomcat"),
+            format!("≤ {most} CPU µs"),
         ];
-        let mut counts = [200; 2];
-        let mut rounds = [Vec::new(), Vec::new()];
-        for round in 0..options.warm_up() + options.rounds {
-            for (side, pair) in pairs.iter_mut().enumerate() {
-                // Threads that have come since the last round as well.
-                pair.place((send_options == 6).then_some(0))?;
-                let figures = pair.round(counts[side])?;
-                if round < options.warm_up() {
-                    let fill = (figures.rate * options.round().as_secs_f64()) as u64;
-                    counts[side] = fill.clamp(20, counts[side] * 50);
-                } else {
-                    rounds[side].push(figures);
-                }
+        let line = match twice(name, || delta_rounds(options, tools, send_options)) {
+            Ok(figures) => {
+                let mut line = Line::new(name);
+                line.unit = "delta";
+                let [tomcat, ours] = &figures;
+                let (ratio, cpu) = (ours.rate / tomcat.rate, ours.cpu);
+                let [rate, least] = targets;
+                line.judge(rate, format!("{ratio:.2} ×"), ratio >= times);
+                line.judge(least, format!("{cpu:.2}"), cpu <= most);
+                line.figures = NAMES.map(str::to_owned).into_iter().zip(figures).collect();
+                line
+            }
+            Err(error) => Line::failed(name, targets.into_iter(), &error.to_string()),
+        };
+        report.add(line);
+        eprintln!("{name}: {:.1} s", began.elapsed().as_secs_f64());
+    }
+}
+
+/// All rounds of a row of deltas; the medians of Tomcat and of ours.
+fn delta_rounds(options: &Options, tools: &Tools, send_options: u32) -> Result<[Figures; 2]> {
+    let mut pairs = [
+        Pair::start(tools, false, send_options)?,
+        Pair::start(tools, true, send_options)?,
+    ];
+    for (pair, ours) in pairs.iter_mut().zip([false, true]) {
+        pair.ready(ours)?;
+    }
+    let mut counts = [200; 2];
+    let mut rounds = [Vec::new(), Vec::new()];
+    for round in 0..options.warm_up() + options.rounds {
+        for (side, pair) in pairs.iter_mut().enumerate() {
+            // Threads that have come since the last round as well.
+            pair.place((send_options == 6).then_some(0))?;
+            let figures = pair.round(counts[side])?;
+            if round < options.warm_up() {
+                let next = match round + 1 < options.warm_up() {
+                    true => options.warm_up_round(side == 0),
+                    false => options.round(),
+                };
+                let fill = (figures.rate * next.as_secs_f64()) as u64;
+                counts[side] = fill.clamp(20, counts[side] * 50);
+            } else {
+                rounds[side].push(figures);
             }
         }
-        let mut line = Line::new(name);
-        line.unit = "delta";
-        for (side, rounds) in rounds.iter().enumerate() {
-            let middle = rounds.len() / 2;
-            let mut by_rate: Vec<&Figures> = rounds.iter().collect();
-            by_rate.sort_by(|a, b| a.rate.total_cmp(&b.rate));
-            let mut figures = by_rate
-                .get(middle)
-                .map_or_else(Figures::default, |f| (*f).clone());
-            figures.cpu = median(rounds, |f| f.cpu);
-            line.figures.push((NAMES[side].to_owned(), figures));
-        }
-        if let [(_, tomcat), (_, ours)] = &line.figures[..] {
-            let (ratio, cpu) = (ours.rate / tomcat.rate, ours.cpu);
-            let target = format!("rate ≥ {times} × Tomcat");
-            line.judge(target, format!("{ratio:.2} ×"), ratio >= times);
-            line.judge(format!("≤ {most} CPU µs"), format!("{cpu:.2}"), cpu <= most);
-        }
-        report.add(line);
-        for pair in pairs {
-            pair.sender.finish()?;
-            pair.receiver.finish()?;
-        }
     }
-    Ok(())
+    for pair in pairs {
+        pair.sender.finish()?;
+        pair.receiver.finish()?;
+    }
+    Ok(rounds.map(|rounds| {
+        let mut by_rate: Vec<&Figures> = rounds.iter().collect();
+        by_rate.sort_by(|a, b| a.rate.total_cmp(&b.rate));
+        let middle = by_rate.get(rounds.len() / 2);
+        Figures {
+            cpu: median(&rounds, |f| f.cpu),
+            ..middle.map_or_else(Figures::default, |f| (*f).clone())
+        }
+    }))
 }
 
 /// One state transfer.
@@ -186,11 +218,8 @@ const DIRECTIONS: [(&str, bool, bool); 3] = [
 const REDIS: &str = "Redis full sync";
 
 /// The state of 10,000 and of 100,000 sessions of 1 KiB, ours to ours and to Tomcat, Tomcat's to Tomcat, and Redis' full
-/// synchronisation of as many keys.
-///
-/// # Errors
-/// A node failed; one of ours, or a Tomcat that joins ours, has not got every session.
-pub fn transfers(options: &Options, tools: &Tools, report: &mut Report) -> Result<()> {
+/// synchronisation of as many keys. A node of ours, or a Tomcat that joins ours, that has not got every session fails the row.
+pub fn transfers(options: &Options, tools: &Tools, report: &mut Report) {
     for (name, sessions) in TRANSFERS {
         if !options.wants(name) {
             continue;
@@ -208,9 +237,14 @@ pub fn transfers(options: &Options, tools: &Tools, report: &mut Report) -> Resul
             _ => options.rounds.min(3),
         };
         let with_java = if options.quick { 1 } else { rounds };
-        report.add(transfer(tools, name, sessions, rounds, with_java)?);
+        let began = Instant::now();
+        let measured = twice(name, || transfer(tools, name, sessions, rounds, with_java));
+        report.add(measured.unwrap_or_else(|error| {
+            let targets = TARGETS.iter().map(|(target, ..)| (*target).to_owned());
+            Line::failed(name, targets, &error.to_string())
+        }));
+        eprintln!("{name}: {:.1} s", began.elapsed().as_secs_f64());
     }
-    Ok(())
 }
 
 /// The rows of state transfers.
@@ -243,6 +277,9 @@ fn transfer(
             true => None,
             false => Some(Donor::start(tools, ours, sessions)?),
         });
+    }
+    for donor in donors.iter_mut().flatten() {
+        donor.ready()?;
     }
     let primary = match tools.redis {
         true => Some(Primary::start(tools, sessions)?),
@@ -330,15 +367,18 @@ impl Donor {
             .join(format!("donor-{ours}-{sessions}-{}", ports[0]));
         let mut command = node(tools, ours, ports, sessions, &directory, 0, 0)?;
         let log = directory.with_extension("log");
-        let mut process = Process::start(NAMES[usize::from(ours)], &mut command, &log)?;
-        if process.expect("READY", PATIENCE)? != [sessions] {
-            return Err("not all sessions were created".into());
-        }
         Ok(Self {
-            process,
+            process: Process::start(NAMES[usize::from(ours)], &mut command, &log)?,
             ports,
             sessions,
         })
+    }
+
+    fn ready(&mut self) -> Result<()> {
+        match self.process.expect("READY", PATIENCE)? == [self.sessions] {
+            true => Ok(()),
+            false => Err("not all sessions were created".into()),
+        }
     }
 
     /// To a fresh process; `None` if not all sessions came.

@@ -59,9 +59,13 @@ impl Tools {
             Side::Uring => folkmoot_uring::support().is_ok(),
             Side::Bundles => folkmoot_uring::support()
                 .is_ok_and(|support| support.incremental && support.bundles),
-            Side::Ours | Side::Mio | Side::Tasks | Side::Spin | Side::Raw | Side::RawThreads => {
-                true
-            }
+            Side::Ours
+            | Side::Mio
+            | Side::Tasks
+            | Side::Spin
+            | Side::Raw
+            | Side::RawThreads
+            | Side::RawSpin => true,
         }
     }
 }
@@ -143,7 +147,7 @@ impl Running {
                     running.receivers.push(receiver);
                 }
             }
-            Side::Raw | Side::RawThreads | Side::Bundles => {
+            Side::Raw | Side::RawThreads | Side::RawSpin | Side::Bundles => {
                 let [port] = free_ports()?;
                 let start = |role: &str| {
                     let mut command = Command::new(&exe);
@@ -153,6 +157,9 @@ impl Running {
                         "raw"
                     };
                     command.args([program, role, &port.to_string()]);
+                    if side == Side::RawSpin {
+                        command.arg("spin");
+                    }
                     Process::start(&format!("{program} {role}"), &mut command, &log(role))
                 };
                 let mut receiver = start("receive")?;
