@@ -85,6 +85,13 @@ impl<E: Engine> Pipe<E> {
                     self.end(now, side, conn, CloseReason::EndOfStream);
                 }
                 Output::Abort { conn } => self.end(now, side, conn, CloseReason::Reset),
+                // Nothing is under way here.
+                Output::HalfClose { conn } => {
+                    self.carry(now, side, conn);
+                    self.end(now, side, conn, CloseReason::EndOfStream);
+                    let reason = CloseReason::EndOfStream;
+                    self.engines[side].handle(now, Input::Closed { conn, reason });
+                }
                 Output::PauseRead { .. } | Output::ResumeRead { .. } => {}
             }
         }

@@ -214,6 +214,13 @@ pub enum Output {
         /// The connection.
         conn: ConnId,
     },
+    /// Write what is still waiting if that needs no waiting, then end our direction (`shutdown` for writing) and go on
+    /// reading: the peer reads the end of the stream, and what it has under way still arrives. When it ends its own,
+    /// [`Input::Closed`] says so as ever. Nothing will be written on `conn` any more.
+    HalfClose {
+        /// The connection.
+        conn: ConnId,
+    },
     /// Close at once, and see to it that nothing written and not yet delivered is delivered later, as far as the
     /// operating system can (`SO_LINGER` with no time: a reset). The id is free; the driver says nothing more about it.
     ///

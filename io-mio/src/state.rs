@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io::{self, Read as _};
+use std::net::Shutdown;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -352,6 +353,7 @@ impl<E: Engine> State<E> {
                     }
                 }
             }
+            Output::HalfClose { conn } => self.half_close(now, conn),
             Output::Close { conn } => self.close(now, conn),
             Output::Abort { conn } => self.abort(conn),
         }
@@ -438,6 +440,22 @@ impl<E: Engine> State<E> {
 
     /// The engine is done with a stream.
     fn close(&mut self, now: Instant, conn: ConnId) {
+        self.write_last(now, conn);
+        self.sockets.release(conn);
+    }
+
+    /// The engine has said all on a stream, and goes on listening.
+    fn half_close(&mut self, now: Instant, conn: ConnId) {
+        self.write_last(now, conn);
+        if let Some(stream) = self.sockets.streams.get_mut(conn)
+            && let Err(error) = SockRef::from(&stream.socket).shutdown(Shutdown::Write)
+        {
+            tracing::debug!(%error, peer = %stream.peer, "cannot end one direction of a stream");
+        }
+    }
+
+    /// Writes what waits on a stream, as far as that needs no waiting.
+    fn write_last(&mut self, now: Instant, conn: ConnId) {
         if let Some(stream) = self.sockets.streams.get_mut(conn)
             && stream.can_write()
         {
@@ -456,7 +474,6 @@ impl<E: Engine> State<E> {
                 self.engine.transmitted(now, conn, len);
             }
         }
-        self.sockets.release(conn);
     }
 
     /// A stream is given up: the kernel is not to deliver what it still holds.

@@ -54,6 +54,9 @@ impl<M: Machine> World<M> {
             return false;
         }
         let pipe = &mut this.pipes[side as usize];
+        if pipe.fin_sent {
+            return false;
+        }
         let room = window.saturating_sub(pipe.unread());
         let config = self.links.config();
         let (fragment, segment_max) = (config.fragment, config.segment_max);

@@ -201,15 +201,49 @@ impl<M: Machine> World<M> {
         self.deliver(stream, Side::Acceptor);
     }
 
+    /// The engine has said all on a connection, and goes on listening.
+    pub(crate) fn half_close(&mut self, node: u16, conn: ConnId) {
+        let Some((stream, side)) = self.lookup(node, conn, "HalfClose") else {
+            return;
+        };
+        self.write_last(stream, side);
+        let text = String::new;
+        self.note(node, TraceKind::HalfClose, None, conn.to_u64(), &[], text);
+        self.send_fin(stream, side);
+    }
+
+    /// Takes what waits, as far as the window has room.
+    fn write_last(&mut self, stream: StreamId, side: Side) {
+        if let Some(this) = self.streams.get(stream) {
+            this.ends[side as usize].wants_write = true;
+        }
+        self.write(stream, side);
+    }
+
+    /// Says that nothing follows in one direction.
+    fn send_fin(&mut self, stream: StreamId, side: Side) {
+        let now = self.now;
+        let Some(this) = self.streams.get(stream) else {
+            return;
+        };
+        if this.pipes[side as usize].fin_sent {
+            return;
+        }
+        let (node, peer) = (
+            this.ends[side as usize].node,
+            this.ends[side.other() as usize].node,
+        );
+        let at = self.links.delay(now, node, peer, &mut self.rng);
+        let at = this.pipes[side as usize].send_fin(at);
+        self.agenda.plan(at, Event::Arrive { stream, from: side });
+    }
+
     /// The engine closes a connection.
     pub(crate) fn close(&mut self, node: u16, conn: ConnId) {
         let Some((stream, side)) = self.lookup(node, conn, "Close") else {
             return;
         };
-        if let Some(this) = self.streams.get(stream) {
-            this.ends[side as usize].wants_write = true;
-        }
-        self.write(stream, side);
+        self.write_last(stream, side);
         self.note(
             node,
             TraceKind::Close,
@@ -269,12 +303,7 @@ impl<M: Machine> World<M> {
                     self.agenda.plan(at, Event::Reset { stream, to });
                 }
             }
-            _ if !this.pipes[side as usize].fin_sent => {
-                let at = self.links.delay(now, node, peer.node, &mut self.rng);
-                let at = this.pipes[side as usize].send_fin(at);
-                self.agenda.plan(at, Event::Arrive { stream, from: side });
-            }
-            _ => {}
+            _ => self.send_fin(stream, side),
         }
         self.streams.free_if_gone(stream);
     }

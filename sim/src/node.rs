@@ -278,6 +278,7 @@ impl<M: Machine> World<M> {
             Output::Datagram { conn, to } => self.send_datagram(node, conn, to),
             Output::PauseRead { conn } => self.set_reading(node, conn, false),
             Output::ResumeRead { conn } => self.set_reading(node, conn, true),
+            Output::HalfClose { conn } => self.half_close(node, conn),
             Output::Close { conn } => self.close(node, conn),
             Output::Abort { conn } => self.abort(node, conn),
         }

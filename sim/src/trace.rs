@@ -48,11 +48,13 @@ pub enum TraceKind {
     Network,
     /// The application ran a command.
     Command,
+    /// The engine ended its direction of a connection.
+    HalfClose,
 }
 
 impl TraceKind {
     /// All kinds, in the order of their numbers.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::Boot,
         Self::Crash,
         Self::Pause,
@@ -74,6 +76,7 @@ impl TraceKind {
         Self::DatagramReceived,
         Self::Network,
         Self::Command,
+        Self::HalfClose,
     ];
 }
 

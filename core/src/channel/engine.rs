@@ -15,8 +15,12 @@ impl Channel {
             Input::Received { conn, bytes } => self.received(now, conn, bytes, listener),
             Input::Connected { conn } => self.connected(now, conn),
             Input::Datagram { from, bytes } => self.datagram_received(now, from, bytes, listener),
-            Input::Closed { conn, reason } => self.closed(now, conn, reason),
+            Input::Closed { conn, reason } => {
+                self.read_held(now, conn, listener);
+                self.closed(now, conn, reason);
+            }
         }
+        self.let_go(now, listener);
         // Not only for `Timeout`: traffic must not delay a heartbeat.
         if self.timers.next().is_some_and(|at| at <= now) {
             self.expire(now);

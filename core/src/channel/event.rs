@@ -120,6 +120,8 @@ pub enum BadInput {
     TooMuchIncomplete,
     /// The listener says that no honest peer sends such a message ([`Verdict::Refused`](super::Verdict::Refused)).
     Refused,
+    /// The listener has no use for a member's message ([`Verdict::Unwanted`](super::Verdict::Unwanted)): the connection is wound up.
+    Unwanted,
     /// A message came on a connection that its sender has given up for another.
     Superseded,
     /// A reply on one of our connections that is no ACK frame.
@@ -140,6 +142,7 @@ impl fmt::Display for BadInput {
             Self::SlowFrame => f.write_str("frame stayed incomplete for too long"),
             Self::UnreadAcks => f.write_str("peer leaves its ACKs unread"),
             Self::Refused => f.write_str("message that no honest peer sends"),
+            Self::Unwanted => f.write_str("message of no use here: the connection is wound up"),
             Self::Superseded => f.write_str("message on a connection that its sender has replaced"),
             Self::TooMuchIncomplete => {
                 f.write_str("incomplete frames exceed `limits.gather_bytes_max`")

@@ -335,7 +335,7 @@ impl Channel {
             now,
             &Inbound {
                 from: inward.from,
-                is_trusted: inward.from.is_some_and(|index| self.trusts(index)),
+                is_member,
                 sender: inward.sender,
                 options: inward.options,
                 timestamp_ms: inward.timestamp_ms,

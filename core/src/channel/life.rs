@@ -166,7 +166,7 @@ impl Channel {
 
     /// When the channel wants [`Input::Timeout`](crate::engine::Input::Timeout) at the latest.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        if !self.news.is_empty() {
+        if !self.news.is_empty() || self.wound_up {
             return Some(Instant::ZERO);
         }
         self.timers.next()

@@ -253,8 +253,9 @@ impl Channel {
         match kind {
             Conn::Receiver(receiver) => {
                 self.forget_receiver(&receiver);
-                // The sender closes none while it lives, as a rule; a check tells.
+                // The sender closes none while it lives, as a rule, unless we have ended it; a check tells.
                 if receiver.messages
+                    && receiver.ending.is_none()
                     && let Some(member) = receiver.sender.and_then(|sender| sender.index)
                 {
                     self.suspect(now, member);

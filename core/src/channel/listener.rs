@@ -50,6 +50,10 @@ impl ChannelListener for () {
 pub enum Verdict {
     /// Done, or deliberately ignored: ACK.
     Processed,
+    /// Well-formed, from a member, and of no use here: ACK. Then the connection is wound up without a loss, unless members
+    /// are [trusted](super::ReceiverConfig::trust_members): our direction ends, and what the member has under way without an ACK
+    /// is still taken, until it ends its own; what wants an ACK it repeats on another connection.
+    Unwanted,
     /// The listener could not process it (Tomcat: an exception): FAIL_ACK. A Tomcat will send it once more.
     Failed,
     /// No honest peer sends such a message: its sender loses the connection, or the datagram is dropped, without an answer.
@@ -62,9 +66,8 @@ pub struct Inbound<'a> {
     /// Who sent it. Replies can be sent there even when the member has not been verified yet and is not among
     /// [`Channel::members`](super::Channel::members). `None` if the table has no room or it came from ourselves.
     pub from: Option<MemberIndex>,
-    /// Whether the sender is one of [`Channel::members`](super::Channel::members), and members are trusted
-    /// ([`ReceiverConfig::trust_members`](super::ReceiverConfig::trust_members)): others are forgiven less.
-    pub is_trusted: bool,
+    /// Whether the sender is one of [`Channel::members`](super::Channel::members): others are forgiven less.
+    pub is_member: bool,
     /// The sender as its message describes it (alive time as of its last heartbeat).
     pub sender: &'a Member,
     /// As sent, unknown bits included. Without `BYTE_MESSAGE` the message is a Java object stream.

@@ -32,6 +32,7 @@ mod send;
 mod service;
 mod stats;
 mod watch;
+mod windup;
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -100,8 +101,10 @@ pub struct Channel {
     stats: ChannelStats,
     /// Connections that peers have opened.
     receivers: usize,
-    /// Bytes of their incomplete frames.
+    /// Bytes of their incomplete frames, and of what waits for the end of an earlier one.
     gathered: usize,
+    /// Whether one has ended that others may have waited for.
+    wound_up: bool,
     /// TCP checks under way.
     checks: usize,
     /// Datagrams the driver has not sent yet.
@@ -166,6 +169,7 @@ impl Channel {
             stats: ChannelStats::default(),
             receivers: 0,
             gathered: 0,
+            wound_up: false,
             checks: 0,
             datagrams: 0,
             targets: Vec::new(),
@@ -217,12 +221,6 @@ impl Channel {
         self.members
             .get(index)
             .is_some_and(|entry| entry.is_verified())
-    }
-
-    /// Whether what somebody says may be of no use here without costing the connection
-    /// ([`ReceiverConfig::trust_members`]).
-    pub(crate) fn trusts(&self, index: MemberIndex) -> bool {
-        self.config.receiver.trust_members && self.is_member(index)
     }
 
     /// Whether a member is a node of this implementation.
@@ -287,6 +285,7 @@ impl Channel {
             BadInput::UnreadAcks => &mut bad.unread_acks,
             BadInput::TooMuchIncomplete => &mut bad.too_much_incomplete,
             BadInput::Refused => &mut bad.refused,
+            BadInput::Unwanted => &mut bad.unwanted,
             BadInput::Superseded => &mut bad.superseded,
             BadInput::Reply(_) | BadInput::UnexpectedReply => &mut bad.reply,
             BadInput::Interceptor(_) => &mut bad.interceptor,

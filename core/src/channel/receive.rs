@@ -7,6 +7,7 @@ use core::net::SocketAddr;
 use core::time::Duration;
 
 use super::life::{Phase, RECEIVERS_EVERY};
+use super::windup::Stop;
 use super::{
     BadInput, Channel, ChannelListener, Inbound, MemberIndex, MembershipConfig, Verdict, count,
     is_ours,
@@ -66,21 +67,20 @@ impl Channel {
     }
 
     /// Ends a connection that a peer has opened.
-    fn close_receiver(&mut self, conn: ConnId) {
+    pub(super) fn close_receiver(&mut self, conn: ConnId) {
         if let Some(Conn::Receiver(receiver)) = self.conns.remove(conn, Vec::new()) {
             self.forget_receiver(&receiver);
             self.outputs.push_back(Output::Close { conn });
         }
     }
 
-    /// Ends the connections on which somebody sends who is not to be trusted, for messages that turned out to be of no use.
-    pub(crate) fn turn_away(&mut self, stranger: MemberIndex) {
-        if self.trusts(stranger) {
-            return;
-        }
+    /// Ends the connections of somebody whose messages turned out to be of no use: at once, or by winding them up if it is a
+    /// member.
+    pub(crate) fn turn_away(&mut self, now: Instant, who: MemberIndex) {
+        let is_member = self.is_member(who);
         let theirs = |kind: &Conn| match kind {
             Conn::Receiver(receiver) => {
-                receiver.sender.as_ref().and_then(|sender| sender.index) == Some(stranger)
+                receiver.sender.as_ref().and_then(|sender| sender.index) == Some(who)
             }
             _ => false,
         };
@@ -91,18 +91,24 @@ impl Channel {
             .collect();
         for conn in conns {
             let peer = match self.conns.get_mut(conn) {
+                Some(Conn::Receiver(receiver)) if is_member && !receiver.messages => continue,
                 Some(Conn::Receiver(receiver)) => receiver.peer,
                 _ => continue,
             };
-            self.close_receiver(conn);
-            self.bad_input(peer, BadInput::Refused);
+            if is_member {
+                self.wind_up(now, conn);
+            } else {
+                self.close_receiver(conn);
+                self.bad_input(peer, BadInput::Refused);
+            }
         }
     }
 
     /// Takes a connection out of the sums.
     pub(super) fn forget_receiver(&mut self, receiver: &Receiver) {
         self.receivers = self.receivers.saturating_sub(1);
-        self.gathered = self.gathered.saturating_sub(receiver.partial.len());
+        self.gathered = self.gathered.saturating_sub(receiver.kept());
+        self.ended(receiver);
     }
 
     pub(super) fn received<L: ChannelListener>(
@@ -128,13 +134,20 @@ impl Channel {
             return;
         };
         receiver.active_at = now;
-        let before = receiver.partial.len();
-        let result = self.frames(now, &mut receiver, bytes, listener);
+        let before = receiver.kept();
+        let result = match receiver.held.is_empty() {
+            true => self.frames(now, &mut receiver, bytes, listener),
+            false => self.hold(&mut receiver, &[], bytes),
+        };
         self.gathered = self
             .gathered
             .saturating_sub(before)
-            .saturating_add(receiver.partial.len());
+            .saturating_add(receiver.kept());
 
+        if !receiver.held.is_empty() && !receiver.paused {
+            receiver.paused = true;
+            self.outputs.push_back(Output::PauseRead { conn });
+        }
         let waiting = receiver.waiting_acks().len();
         if waiting > 0 && !receiver.announced {
             receiver.announced = true;
@@ -148,6 +161,7 @@ impl Channel {
             self.timers.receivers.get_or_insert(now + RECEIVERS_EVERY);
         }
         let peer = receiver.peer;
+        let unwanted = mem::take(&mut receiver.unwanted) && result.is_ok();
         let last = match result {
             Ok(()) => Vec::new(),
             Err(_) => {
@@ -162,6 +176,8 @@ impl Channel {
             self.conns.remove(conn, last);
             self.outputs.push_back(Output::Close { conn });
             self.bad_input(peer, reason);
+        } else if unwanted {
+            self.wind_up(now, conn);
         }
     }
 
@@ -205,7 +221,11 @@ impl Channel {
                     if planted(Bug::SplitFrameDropped) && data.len() > 200 {
                         receiver.push_ack(now, &ACK_FRAME);
                     } else {
-                        self.message(now, receiver, data, listener)?;
+                        match self.message(now, receiver, data, listener) {
+                            Err(Stop::Bad(reason)) => return Err(reason),
+                            Err(Stop::Hold) => return self.hold(receiver, &buffer, bytes),
+                            Ok(()) => {}
+                        }
                     }
                     receiver.gathered(buffer);
                 }
@@ -216,7 +236,11 @@ impl Channel {
                 Deframed::Frame { data, consumed } => {
                     self.stats.bytes_received =
                         self.stats.bytes_received.wrapping_add(consumed as u64);
-                    self.message(now, receiver, data, listener)?;
+                    match self.message(now, receiver, data, listener) {
+                        Err(Stop::Bad(reason)) => return Err(reason),
+                        Err(Stop::Hold) => return self.hold(receiver, &[], bytes),
+                        Ok(()) => {}
+                    }
                     bytes = bytes.get(consumed..).unwrap_or_default();
                 }
                 Deframed::Incomplete { need } => {
@@ -242,15 +266,19 @@ impl Channel {
         receiver: &mut Receiver,
         data: &[u8],
         listener: &mut L,
-    ) -> Result<(), BadInput> {
+    ) -> Result<(), Stop> {
         let message = ChannelData::decode(data).map_err(BadInput::ChannelData)?;
         self.identify(now, &mut receiver.sender, message.address)?;
+        let policy = message.options.ack_policy();
+        // It can't be answered any more: its sender repeats it on another connection.
+        if receiver.ending.is_some() && policy != AckPolicy::Never {
+            return Ok(());
+        }
         if !is_check(message.message) {
             receiver.messages = true;
             let sender = receiver.sender.as_ref().and_then(|sender| sender.index);
             self.supersede(receiver.number, sender)?;
         }
-        let policy = message.options.ack_policy();
         if planted(Bug::AckLost) && message.unique_id.last().is_some_and(|byte| byte % 16 == 0) {
             if let Some(sender) = &receiver.sender {
                 let _ = self.deliver(now, sender, &message, listener);
@@ -269,7 +297,7 @@ impl Channel {
             Err(refusal) => {
                 let reason = BadInput::Interceptor(refusal);
                 let verdict = match refusal.cost() {
-                    Cost::Connection => return Err(reason),
+                    Cost::Connection => return Err(reason.into()),
                     Cost::Answer => Verdict::Failed,
                     Cost::Nothing => Verdict::Processed,
                 };
@@ -278,12 +306,13 @@ impl Channel {
             }
         };
         if verdict == Verdict::Refused {
-            return Err(BadInput::Refused);
+            return Err(BadInput::Refused.into());
         }
+        receiver.unwanted |= verdict == Verdict::Unwanted && !self.config.receiver.trust_members;
         if policy == AckPolicy::OnProcessed {
             count(&mut self.stats.acks_sent);
             match verdict {
-                Verdict::Processed => receiver.push_ack(now, &ACK_FRAME),
+                Verdict::Processed | Verdict::Unwanted => receiver.push_ack(now, &ACK_FRAME),
                 Verdict::Failed if planted(Bug::AckEarly) => receiver.push_ack(now, &ACK_FRAME),
                 Verdict::Failed | Verdict::Refused => {
                     count(&mut self.stats.fail_acks_sent);
@@ -296,12 +325,19 @@ impl Channel {
 
     /// One of ours has one connection at a time. What it gave up on an earlier one may still come out of a kernel's
     /// buffers, after newer messages: too late, and already reported as lost.
-    fn supersede(&mut self, number: u64, sender: Option<MemberIndex>) -> Result<(), BadInput> {
+    ///
+    /// What it has under way on a connection that we wind up it has not given up: that is taken first.
+    fn supersede(&mut self, number: u64, sender: Option<MemberIndex>) -> Result<(), Stop> {
         let ours = self.config.sender.pipelining;
         let entry = sender.and_then(|index| self.members.get_mut(index));
         if let Some(entry) = entry.filter(|entry| ours && entry.ours) {
+            match entry.ending_receiver {
+                Some(ending) if number > ending => return Err(Stop::Hold),
+                Some(ending) if number == ending => return Ok(()),
+                _ => {}
+            }
             if number < entry.newest_receiver && !planted(Bug::LateFramesTaken) {
-                return Err(BadInput::Superseded);
+                return Err(BadInput::Superseded.into());
             }
             entry.newest_receiver = number;
         }
@@ -393,7 +429,7 @@ impl Channel {
             now,
             &Inbound {
                 from: sender.index,
-                is_trusted: sender.index.is_some_and(|index| self.trusts(index)),
+                is_member,
                 sender: &sender.member,
                 options: message.options,
                 timestamp_ms: message.timestamp_ms,
@@ -437,6 +473,9 @@ impl Channel {
                             return Err(BadInput::Refused);
                         }
                         self.answer_datagram(from, message.options, verdict);
+                        if verdict == Verdict::Unwanted {
+                            return Err(BadInput::Unwanted);
+                        }
                         Ok(())
                     });
                     if let Err(reason) = told {
@@ -483,7 +522,8 @@ impl Channel {
         };
         let taken = receiver.acks_written(now, len);
         self.stats.bytes_sent = self.stats.bytes_sent.wrapping_add(taken as u64);
-        if receiver.paused && receiver.waiting_acks().len() < UNREAD_ACKS_MAX / 2 {
+        let held = !receiver.held.is_empty();
+        if receiver.paused && !held && receiver.waiting_acks().len() < UNREAD_ACKS_MAX / 2 {
             receiver.paused = false;
             self.outputs.push_back(Output::ResumeRead { conn });
         }
@@ -502,11 +542,14 @@ impl Channel {
             };
             let slow = !receiver.partial.is_empty()
                 && now.since(receiver.partial_since) > receiver.patience(patience);
-            let unread =
-                !receiver.waiting_acks().is_empty() && now.since(receiver.acks_since) > patience;
-            waiting |= !receiver.partial.is_empty() || !receiver.waiting_acks().is_empty();
+            let ending = receiver.ending;
+            let asks = ending.is_none() && !receiver.waiting_acks().is_empty();
+            let unread = asks && now.since(receiver.acks_since) > patience;
+            waiting |= !receiver.partial.is_empty() || asks || ending.is_some();
             let peer = receiver.peer;
-            if slow || unread {
+            if ending.is_some_and(|at| at <= now) {
+                self.close_receiver(conn);
+            } else if slow || unread {
                 self.close_receiver(conn);
                 self.bad_input(
                     peer,

@@ -92,6 +92,8 @@ pub struct BadInputStats {
     pub too_much_incomplete: u64,
     /// Messages that the listener refused.
     pub refused: u64,
+    /// Connections of members wound up for a message of no use here.
+    pub unwanted: u64,
     /// Messages on connections that their senders had replaced.
     pub superseded: u64,
     /// Replies that are no ACK, or that nothing waited for.
@@ -111,6 +113,7 @@ impl BadInputStats {
             .wrapping_add(self.unread_acks)
             .wrapping_add(self.too_much_incomplete)
             .wrapping_add(self.refused)
+            .wrapping_add(self.unwanted)
             .wrapping_add(self.superseded)
             .wrapping_add(self.reply)
             .wrapping_add(self.interceptor)

@@ -393,10 +393,10 @@ impl Managers {
             self.due = Some(Instant::ZERO);
         }
         self.refuse(from, Refusal::UnknownContext(name));
-        // A member with an application that is not deployed here sends such messages all day.
-        match source.stranger && !asks {
-            true => Verdict::Refused,
-            false => Verdict::Processed,
+        match (asks, source.stranger) {
+            (true, _) => Verdict::Processed,
+            (false, true) => Verdict::Refused,
+            (false, false) => Verdict::Unwanted,
         }
     }
 }
@@ -455,7 +455,7 @@ fn source(message: &Inbound<'_>) -> Source {
         index: message.from,
         writer: crate::session::writer(&message.sender.unique_id),
         ours: is_ours(&message.sender.payload),
-        stranger: !message.is_trusted,
+        stranger: !message.is_member,
     }
 }
 

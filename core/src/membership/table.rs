@@ -73,6 +73,8 @@ pub(crate) struct Entry {
     ///
     /// [`Receiver::number`]: crate::transport::receiver::Receiver::number
     pub(crate) newest_receiver: u64,
+    /// The last of its connections that is being wound up, by the same number, if it is one of ours: what newer ones bring waits.
+    pub(crate) ending_receiver: Option<u64>,
     /// Whether its member block has been seen, not only its configuration: only then is `ours` knowledge.
     pub(crate) seen: bool,
     /// How messages to it travel; follows `ours` and `seen` when nothing is under way.
@@ -228,6 +230,7 @@ impl Table {
             started_ms: 0,
             ours,
             newest_receiver: 0,
+            ending_receiver: None,
             seen: true,
             style: match ours {
                 true => Style::Pipelined,

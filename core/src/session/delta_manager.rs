@@ -136,8 +136,8 @@ impl DeltaManager {
     pub(crate) fn pump(&mut self, cx: &mut Cx<'_>, out: &mut Out<'_>) {
         let dropped = self.early.drop_old(cx.now);
         self.dropped_early(cx, dropped);
-        for stranger in self.early.take_strangers() {
-            out.channel.turn_away(stranger);
+        for sender in self.early.take_in_vain() {
+            out.channel.turn_away(cx.now, sender);
         }
         self.pump_join(cx, out);
         self.pump_donors(cx, out);

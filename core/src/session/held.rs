@@ -13,7 +13,7 @@ use crate::channel::MemberIndex;
 use crate::time::Instant;
 
 /// Strangers remembered until the next pump; those beyond lose their connection another time.
-const STRANGERS_MAX: usize = 64;
+const IN_VAIN_MAX: usize = 64;
 
 /// A session message that outlives its frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,8 +97,8 @@ pub(crate) struct EarlyRoom {
     wait: Duration,
     messages_max: usize,
     bytes_max: usize,
-    /// Who is not a member and sent what had to go.
-    strangers: Vec<MemberIndex>,
+    /// Who sent what had to go.
+    in_vain: Vec<MemberIndex>,
 }
 
 impl EarlyRoom {
@@ -112,7 +112,7 @@ impl EarlyRoom {
             wait,
             messages_max,
             bytes_max,
-            strangers: Vec::new(),
+            in_vain: Vec::new(),
         }
     }
 
@@ -124,7 +124,7 @@ impl EarlyRoom {
     pub(crate) fn push(&mut self, now: Instant, message: Held) -> u64 {
         let cost = message.cost();
         if cost > self.bytes_max {
-            self.remember_stranger(message.source);
+            self.remember(message.source);
             return 1;
         }
         let mut dropped = 0;
@@ -202,24 +202,23 @@ impl EarlyRoom {
             if queue.is_empty() {
                 self.by_id.remove(&id);
             }
-            self.remember_stranger(source);
+            self.remember(source);
         }
         true
     }
 
-    fn remember_stranger(&mut self, source: Source) {
+    fn remember(&mut self, source: Source) {
         if let Some(index) = source.index
-            && source.stranger
-            && !self.strangers.contains(&index)
-            && self.strangers.len() < STRANGERS_MAX
+            && !self.in_vain.contains(&index)
+            && self.in_vain.len() < IN_VAIN_MAX
         {
-            self.strangers.push(index);
+            self.in_vain.push(index);
         }
     }
 
-    /// Who is not a member and sent messages that waited in vain, since this was last asked.
-    pub(crate) fn take_strangers(&mut self) -> Vec<MemberIndex> {
-        core::mem::take(&mut self.strangers)
+    /// Who sent messages that waited in vain, since this was last asked.
+    pub(crate) fn take_in_vain(&mut self) -> Vec<MemberIndex> {
+        core::mem::take(&mut self.in_vain)
     }
 }
 
@@ -277,19 +276,17 @@ mod tests {
     }
 
     #[test]
-    fn strangers_whose_messages_waited_in_vain_are_told_once() {
+    fn senders_whose_messages_waited_in_vain_are_told_once() {
         let index = |slot| MemberIndex {
             slot,
             generation: 0,
         };
-        let from = |slot, stranger| Source {
+        let from = |slot| Source {
             index: Some(index(slot)),
-            stranger,
             ..Source::default()
         };
         let mut room = EarlyRoom::new(Duration::from_secs(1), 100, 1 << 20);
-        #[rustfmt::skip]
-        let sent = [(1, from(1, true)), (1, from(2, false)), (2, from(1, true)), (3, from(3, true)), (4, from(4, true))];
+        let sent = [(1, from(1)), (2, from(1)), (3, from(3)), (4, from(4))];
         for (id, source) in sent {
             let message = Held {
                 source,
@@ -298,10 +295,10 @@ mod tests {
             room.push(Instant::ZERO, message);
         }
         room.take(b"S4");
-        assert_eq!(room.take_strangers(), []);
-        assert_eq!(room.drop_old(Instant::from_millis(1000)), 4);
-        assert_eq!(room.take_strangers(), [1, 3].map(index));
-        assert_eq!(room.take_strangers(), []);
+        assert_eq!(room.take_in_vain(), []);
+        assert_eq!(room.drop_old(Instant::from_millis(1000)), 3);
+        assert_eq!(room.take_in_vain(), [1, 3].map(index));
+        assert_eq!(room.take_in_vain(), []);
     }
 
     #[test]

@@ -25,7 +25,7 @@ pub(crate) struct Source {
     pub(crate) writer: u64,
     /// Whether it is a node of this implementation.
     pub(crate) ours: bool,
-    /// Whether it was not a member when it said so, or members are not trusted either.
+    /// Whether it was not a member when it said so.
     pub(crate) stranger: bool,
 }
 

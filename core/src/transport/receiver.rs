@@ -53,6 +53,12 @@ pub(crate) struct Receiver {
     pub(crate) messages: bool,
     /// When bytes last came.
     pub(crate) active_at: Instant,
+    /// Something of no use has come: the connection is wound up once the read is worked off.
+    pub(crate) unwanted: bool,
+    /// Being wound up, until then at the latest: our direction has ended, and only what wants no answer is taken.
+    pub(crate) ending: Option<Instant>,
+    /// What came after an earlier connection of the same sender began to be wound up, and has to wait for its end.
+    pub(crate) held: Vec<u8>,
 }
 
 impl Receiver {
@@ -71,7 +77,15 @@ impl Receiver {
             sender: None,
             messages: false,
             active_at: now,
+            unwanted: false,
+            ending: None,
+            held: Vec::new(),
         }
+    }
+
+    /// Bytes that wait for others.
+    pub(crate) fn kept(&self) -> usize {
+        self.partial.len().saturating_add(self.held.len())
     }
 
     /// Answers not yet written.

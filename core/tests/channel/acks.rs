@@ -14,8 +14,13 @@ pub const fn options(bits: u32) -> SendOptions {
 
 /// A frame from a Tomcat that nobody has announced.
 pub fn frame(port: u16, bits: u32, message: &[u8]) -> Vec<u8> {
+    frame_of(&tomcat(port), bits, message)
+}
+
+/// A frame from somebody.
+pub fn frame_of(sender: &Member, bits: u32, message: &[u8]) -> Vec<u8> {
     let mut address = Vec::new();
-    tomcat(port).write(&mut address).unwrap();
+    sender.write(&mut address).unwrap();
     let mut frame = Vec::new();
     ChannelData {
         options: options(bits),

@@ -313,6 +313,7 @@ impl Run {
                     let known = self.open.remove(&conn) | self.connecting.remove(&conn);
                     assert!(known, "{conn:?} closed twice");
                 }
+                Output::HalfClose { conn } => assert!(self.open.contains(&conn), "{conn:?}"),
                 Output::Transmit { conn } => {
                     // What is announced on a connection that is closed right after is for its end.
                     assert!(self.open.contains(&conn), "{conn:?}");

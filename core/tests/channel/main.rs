@@ -13,3 +13,4 @@ mod net;
 mod retries;
 mod rpc;
 mod service;
+mod windup;

@@ -35,6 +35,8 @@ pub struct Log {
     pub told: Vec<Told>,
     /// Messages that begin with one of these bytes fail.
     pub fail: Vec<u8>,
+    /// Nobody has a use for messages that begin with one of these.
+    pub no_use: Vec<u8>,
 }
 
 impl ChannelListener for Log {
@@ -47,6 +49,7 @@ impl ChannelListener for Log {
         });
         match message.message.first() {
             Some(first) if self.fail.contains(first) => Verdict::Failed,
+            Some(first) if self.no_use.contains(first) => Verdict::Unwanted,
             _ => Verdict::Processed,
         }
     }
@@ -83,6 +86,8 @@ pub struct Raw {
     /// What the node has written.
     pub received: Vec<u8>,
     pub open: bool,
+    /// Whether the node will say no more on it.
+    pub ended: bool,
     other: Option<End>,
 }
 
@@ -182,6 +187,7 @@ impl Net {
         self.raws.push(Raw {
             received: Vec::new(),
             open: true,
+            ended: false,
             other: Some(End::Node(node, conn)),
         });
         let raw = self.raws.len() - 1;
@@ -330,6 +336,26 @@ impl Net {
                     }
                 }
             }
+            // Nothing is under way here: the other ends its direction as well.
+            Output::HalfClose { conn } => {
+                self.transmit(node, conn);
+                let end = End::Node(node, conn);
+                let reason = CloseReason::EndOfStream;
+                match self.streams.get(&end).copied() {
+                    Some(End::Node(other, theirs)) => {
+                        self.streams.remove(&end);
+                        self.streams.remove(&End::Node(other, theirs));
+                        let conn_gone = Input::Closed {
+                            conn: theirs,
+                            reason,
+                        };
+                        self.input(other, conn_gone);
+                        self.input(node, Input::Closed { conn, reason });
+                    }
+                    Some(End::Raw(raw)) => self.raws[raw].ended = true,
+                    None => {}
+                }
+            }
             Output::PauseRead { .. } | Output::ResumeRead { .. } => {}
         }
     }
@@ -340,6 +366,7 @@ impl Net {
             self.raws.push(Raw {
                 received: Vec::new(),
                 open: true,
+                ended: false,
                 other: Some(mine),
             });
             let raw = self.raws.len() - 1;

@@ -697,6 +697,7 @@ impl Real {
                         let len = self.pending(conn);
                         self.channel.transmitted(now, conn, len);
                     }
+                    Output::HalfClose { .. } => panic!("{output:?}: it listens to nobody"),
                     Output::Close { conn } | Output::Abort { conn } => {
                         self.asked.retain(|(asked, _)| *asked != conn);
                         assert!(!self.open.values().any(|open| *open == conn), "{output:?}");

@@ -276,8 +276,13 @@ impl Net {
                 to.open = false;
                 let (node, conn) = (to.node, to.conn);
                 let reason = CloseReason::EndOfStream;
-                stream.frames[1 - way].clear();
+                // What it has under way still arrives where somebody listens.
+                match stream.ends[way].open {
+                    true => stream.ended[1 - way] = true,
+                    false => stream.frames[1 - way].clear(),
+                }
                 self.input(node, Input::Closed { conn, reason });
+                self.end_if_done(number, 1 - way);
             }
         }
     }
@@ -361,6 +366,13 @@ impl Net {
                         let bytes = bytes.as_slice();
                         self.input(other, Input::Datagram { from, bytes });
                     }
+                }
+            }
+            Output::HalfClose { conn } => {
+                self.transmit(node, conn);
+                if let Some((number, way)) = self.find(node, conn) {
+                    self.streams[number].ended[way] = true;
+                    self.end_if_done(number, way);
                 }
             }
             Output::Close { conn } => {

@@ -206,6 +206,17 @@ impl<M: Machine> Net<M> {
                     );
                 }
             }
+            // Nothing is under way here: the other ends its direction as well.
+            Output::HalfClose { conn } => {
+                self.transmit(node, conn);
+                if let Some((other, theirs)) = self.streams.remove(&(node, conn)) {
+                    self.streams.remove(&(other, theirs));
+                    let reason = CloseReason::EndOfStream;
+                    for (node, conn) in [(other, theirs), (node, conn)] {
+                        self.input(node, Input::Closed { conn, reason });
+                    }
+                }
+            }
             Output::PauseRead { .. } | Output::ResumeRead { .. } => {}
         }
     }

@@ -119,7 +119,9 @@ impl<E: Engine> World<E> {
                         self.write(conn);
                     }
                 }
-                Output::PauseRead { conn } | Output::ResumeRead { conn } => {
+                Output::PauseRead { conn }
+                | Output::ResumeRead { conn }
+                | Output::HalfClose { conn } => {
                     assert!(
                         self.open.contains_key(&conn.to_u64()),
                         "speaks of a connection that is no more"

@@ -201,6 +201,38 @@ fn close_writes_what_waits_and_ends_the_stream() {
 }
 
 #[test]
+fn after_half_a_close_the_peer_reads_the_end_and_is_still_heard() {
+    for before in [0, 1 << 20] {
+        let (server, addr) = run(Toy::new(Role::Collect));
+        let mut peer = TcpStream::connect(addr).unwrap();
+        let conn = until(&server, |toy| toy.conns.keys().next().copied());
+        let bytes = pattern(before + (1 << 20));
+        peer.write_all(&bytes[..before]).unwrap();
+        server.with(|toy, _| {
+            toy.send(conn, b"the last");
+            toy.half_close(conn);
+        });
+        let mut said = vec![];
+        peer.read_to_end(&mut said).unwrap();
+        assert_eq!(said, b"the last");
+        for part in bytes[before..].chunks(300_000) {
+            peer.write_all(part).unwrap();
+        }
+        until(&server, |toy| {
+            (toy.conns.get(&conn)?.received_len == bytes.len()).then_some(())
+        });
+        server.with(|toy, _| {
+            assert!(toy.conns[&conn].received == bytes);
+            assert_eq!(toy.closed, []);
+        });
+        drop(peer);
+        let closed = until(&server, |toy| toy.closed.first().copied());
+        assert_eq!(closed, (conn, CloseReason::EndOfStream));
+        assert_eq!(server.driver_stats().connections, 0);
+    }
+}
+
+#[test]
 fn an_aborted_stream_delivers_nothing_more() {
     let (server, addr) = run(Toy::new(Role::Collect));
     let mut peer = TcpStream::connect(addr).unwrap();

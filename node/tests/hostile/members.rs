@@ -13,7 +13,7 @@ use crate::support::wait::{SOON, until};
 
 scenarios! {
     fn a_trusted_member_keeps_its_connection(name) { of_no_use(name, true); }
-    fn a_member_that_is_not_trusted_loses_its_connection(name) { of_no_use(name, false); }
+    fn a_member_loses_its_connection(name) { of_no_use(name, false); }
 }
 
 fn of_no_use(name: &str, trust_members: bool) {
@@ -46,7 +46,7 @@ fn of_no_use(name: &str, trust_members: bool) {
             "about sessions that did not come in time",
         ),
     ] {
-        let before = (counted(&pair), pair.count(|stats| stats.bad.refused));
+        let before = (counted(&pair), pair.count(|stats| stats.bad.unwanted));
         let ended = pair.attack(&session_frame(pair.attacker, &message));
         assert_eq!(ended, !trust_members, "{what}: the connection");
         until(&format!("{what}: counted"), SOON, || {
@@ -55,8 +55,8 @@ fn of_no_use(name: &str, trust_members: bool) {
                 other => Err(other),
             }
         });
-        let refused = pair.count(|stats| stats.bad.refused) - before.1;
-        assert_eq!(refused, u64::from(!trust_members), "{what}: as bad input");
+        let unwanted = pair.count(|stats| stats.bad.unwanted) - before.1;
+        assert_eq!(unwanted, u64::from(!trust_members), "{what}: as bad input");
         assert!(!log::with(line).is_empty(), "{what}: logged");
     }
     assert_eq!(

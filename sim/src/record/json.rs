@@ -236,6 +236,7 @@ const fn kind_name(kind: TraceKind) -> &'static str {
         TraceKind::Sent => "sent",
         TraceKind::Received => "received",
         TraceKind::Close => "close",
+        TraceKind::HalfClose => "half-close",
         TraceKind::Closed => "closed",
         TraceKind::PauseRead => "pause read",
         TraceKind::ResumeRead => "resume read",

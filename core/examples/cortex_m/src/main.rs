@@ -197,7 +197,8 @@ fn drain(member: &mut fixed::Cluster<'_>, line: &mut Uart) {
                     transmit(member, line, line::DATAGRAM, conn);
                 }
             }
-            Output::Close { conn } => {
+            // This member has no use for half a connection.
+            Output::HalfClose { conn } | Output::Close { conn } => {
                 while transmit(member, line, line::BYTES, conn) {}
                 line.send(&line::header(line::CLOSE, conn.to_u64(), 0));
             }

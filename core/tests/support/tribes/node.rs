@@ -19,6 +19,7 @@ pub(crate) struct Node {
     pub(crate) now: Instant,
     pub(crate) connects: Vec<(ConnId, SocketAddr)>,
     pub(crate) closed: Vec<ConnId>,
+    pub(crate) half_closed: Vec<ConnId>,
     pub(crate) datagrams: Vec<(Target, Vec<u8>)>,
     pub(crate) events: Vec<ChannelEvent>,
 }
@@ -88,12 +89,14 @@ impl Node {
         let channel = Channel::new(config, [5; 32], now, unix_ms).unwrap();
         let listener = Recorder::default();
         let (connects, closed, datagrams, events) = (vec![], vec![], vec![], vec![]);
+        let half_closed = vec![];
         let mut node = Self {
             channel,
             listener,
             now,
             connects,
             closed,
+            half_closed,
             datagrams,
             events,
         };
@@ -119,6 +122,7 @@ impl Node {
                     let bytes = self.written(conn);
                     self.datagrams.push((to, bytes));
                 }
+                Output::HalfClose { conn } => self.half_closed.push(conn),
                 Output::Transmit { .. } | Output::PauseRead { .. } | Output::ResumeRead { .. } => {}
             }
         }

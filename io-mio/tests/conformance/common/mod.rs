@@ -105,6 +105,10 @@ impl Toy {
         self.outputs.push_back(Output::Close { conn });
     }
 
+    pub fn half_close(&mut self, conn: ConnId) {
+        self.outputs.push_back(Output::HalfClose { conn });
+    }
+
     pub fn abort(&mut self, conn: ConnId) {
         self.outputs.push_back(Output::Abort { conn });
     }
