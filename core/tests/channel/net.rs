@@ -220,6 +220,27 @@ impl Net {
             self.streams.remove(&End::Raw(raw));
             self.streams.remove(&End::Node(node, conn));
             self.input(node, Input::Closed { conn, reason });
+            // The driver has released it already.
+            let mut outputs = Vec::new();
+            while let Some(output) = self.poll(node) {
+                let names = |output: &Output| match *output {
+                    Output::Transmit { conn: of }
+                    | Output::PauseRead { conn: of }
+                    | Output::ResumeRead { conn: of }
+                    | Output::HalfClose { conn: of }
+                    | Output::Abort { conn: of }
+                    | Output::Close { conn: of } => of == conn,
+                    Output::Connect { .. } | Output::Datagram { .. } => false,
+                };
+                assert!(
+                    !names(&output),
+                    "{output:?} for a connection that is no more"
+                );
+                outputs.push(output);
+            }
+            for output in outputs {
+                self.output(node, output);
+            }
             self.settle();
         }
     }

@@ -28,6 +28,8 @@ pub(crate) struct Setup {
     pub(crate) options: u32,
     /// More environment variables, for every node.
     pub(crate) more: Vec<(&'static str, &'static str)>,
+    /// And for the node of an index.
+    pub(crate) only: Vec<(usize, &'static str, &'static str)>,
 }
 
 impl Setup {
@@ -36,11 +38,17 @@ impl Setup {
             membership,
             options,
             more: Vec::new(),
+            only: Vec::new(),
         }
     }
 
     pub(crate) fn with(mut self, variable: &'static str, value: &'static str) -> Self {
         self.more.push((variable, value));
+        self
+    }
+
+    pub(crate) fn on(mut self, node: usize, variable: &'static str, value: &'static str) -> Self {
+        self.only.push((node, variable, value));
         self
     }
 }
@@ -188,7 +196,9 @@ fn node_of(node: usize, kind: Kind, nodes: usize, setup: &Setup, directory: &Pat
             set("PROBE_STATIC_MEMBERS", &others.join(","));
         }
     }
-    for (variable, value) in &setup.more {
+    let here = setup.only.iter().filter(|(index, ..)| index + 1 == node);
+    let here = here.map(|(_, variable, value)| (variable, value));
+    for (variable, value) in setup.more.iter().map(|(a, b)| (a, b)).chain(here) {
         set(variable, value);
     }
     let http = SocketAddr::from((

@@ -15,9 +15,19 @@ pub(crate) const CLIENTS: usize = 4;
 /// Creates `sessions` sessions on a node from four clients, each with the attribute `b` of `size`
 /// random bytes, set in the request that creates the session. Gives the ids, sorted.
 pub(crate) fn create_sessions(node: SocketAddr, sessions: usize, size: usize) -> Vec<String> {
+    create_sessions_of("", node, sessions, size)
+}
+
+/// The same in the application with this context path.
+pub(crate) fn create_sessions_of(
+    context: &str,
+    node: SocketAddr,
+    sessions: usize,
+    size: usize,
+) -> Vec<String> {
     let mut ids: Vec<String> = std::thread::scope(|scope| {
         let visitors: Vec<_> = (0..CLIENTS)
-            .map(|_| scope.spawn(move || visits(node, sessions / CLIENTS, size)))
+            .map(|_| scope.spawn(move || visits(context, node, sessions / CLIENTS, size)))
             .collect();
         visitors
             .into_iter()
@@ -28,12 +38,12 @@ pub(crate) fn create_sessions(node: SocketAddr, sessions: usize, size: usize) ->
     ids
 }
 
-fn visits(node: SocketAddr, sessions: usize, size: usize) -> Vec<String> {
+fn visits(context: &str, node: SocketAddr, sessions: usize, size: usize) -> Vec<String> {
     let mut visitor = Client::new();
     let visit = |_| {
         visitor.cookie = None;
         visitor
-            .get(node, &format!("/s/bench?size={size}"))
+            .get(node, &format!("{context}/s/bench?size={size}"))
             .id()
             .to_owned()
     };
