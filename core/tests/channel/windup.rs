@@ -22,11 +22,13 @@ fn unwanted(net: &Net) -> u64 {
     net.nodes[0].channel.stats().bad.unwanted
 }
 
+/// Options, message, whether members are trusted; the answer, and whether the connection is wound up.
+type Case = (u32, &'static [u8], bool, &'static [u8], bool);
+
 #[test]
 fn it_is_answered_and_our_direction_ends() {
     #[rustfmt::skip]
-    let cases: &[(u32, &[u8], bool, &[u8], bool)] = &[
-        // options, message, members are trusted: answer, wound up
+    let cases: &[Case] = &[
         (0, b"x",    false, b"",        true),
         (8, b"x",    false, b"",        true),
         (2, b"x",    false, &ACK_FRAME, true),
