@@ -89,6 +89,7 @@ fn clusters_meet_everything() {
         "with Tomcats",
         "with somebody hostile",
         "with short queues",
+        "event HalfClose",
         "event PauseRead",
         "event ResumeRead",
         "Tomcat deltas dropped",

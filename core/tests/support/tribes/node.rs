@@ -19,7 +19,6 @@ pub(crate) struct Node {
     pub(crate) now: Instant,
     pub(crate) connects: Vec<(ConnId, SocketAddr)>,
     pub(crate) closed: Vec<ConnId>,
-    pub(crate) half_closed: Vec<ConnId>,
     pub(crate) datagrams: Vec<(Target, Vec<u8>)>,
     pub(crate) events: Vec<ChannelEvent>,
 }
@@ -89,14 +88,12 @@ impl Node {
         let channel = Channel::new(config, [5; 32], now, unix_ms).unwrap();
         let listener = Recorder::default();
         let (connects, closed, datagrams, events) = (vec![], vec![], vec![], vec![]);
-        let half_closed = vec![];
         let mut node = Self {
             channel,
             listener,
             now,
             connects,
             closed,
-            half_closed,
             datagrams,
             events,
         };
@@ -122,8 +119,10 @@ impl Node {
                     let bytes = self.written(conn);
                     self.datagrams.push((to, bytes));
                 }
-                Output::HalfClose { conn } => self.half_closed.push(conn),
-                Output::Transmit { .. } | Output::PauseRead { .. } | Output::ResumeRead { .. } => {}
+                Output::Transmit { .. }
+                | Output::PauseRead { .. }
+                | Output::ResumeRead { .. }
+                | Output::HalfClose { .. } => {}
             }
         }
         while let Some(event) = self.channel.poll_event() {
