@@ -86,6 +86,17 @@ impl Clone for ReadState {
 /// Bytes of a payload for which there is room for one session: more are not believed to be announced.
 const BYTES_EXPECTED: usize = 256;
 
+/// Bytes that an allocator is asked for at once, before it is asked for the small pieces that as many bytes of a payload become. One that
+/// gets its memory from the system page by page does so once for all of them.
+const ROOM: usize = 48 * 1024;
+
+/// Lets the allocator have room for what is read next. No more than has already come.
+fn make_room(bytes: usize) {
+    drop(core::hint::black_box(Vec::<u8>::with_capacity(
+        bytes.min(ROOM),
+    )));
+}
+
 impl ReadState {
     /// Reads a payload: as a whole or not at all.
     ///
@@ -97,7 +108,15 @@ impl ReadState {
         let mut reader = StateReader::with_memory(payload, limits, &mut self.memory)?;
         let expected = reader.remaining().min(payload.len() / BYTES_EXPECTED);
         self.records.reserve(expected);
+        let each = payload.len() / expected.max(1);
+        let mut room = 0_usize;
         let read = loop {
+            if room < each && reader.remaining() > 0 {
+                let wanted = each.saturating_mul(reader.remaining());
+                make_room(wanted.min(payload.len()));
+                room = ROOM;
+            }
+            room = room.saturating_sub(each);
             match reader.next_session() {
                 Ok(Some(record)) => self.records.push(record),
                 Ok(None) => break reader.input.finish_with(&mut self.memory),
