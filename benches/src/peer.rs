@@ -265,6 +265,10 @@ pub fn run(words: &[&str]) -> Result<()> {
                     lock(&round.latencies).report(),
                 );
             }
+            ["trim"] => {
+                trim();
+                println!("TRIMMED");
+            }
             ["allocations"] => println!("ALLOCATIONS {}", allocations::so_far()),
             ["stats"] => eprintln!(
                 "{:?}\n{:?}",
@@ -323,6 +327,15 @@ impl Messages {
         let message = message.freeze();
         self.shared.push_back(message.clone());
         Body::Shared(message)
+    }
+}
+
+/// Gives back what messages of other rows have left in the allocator.
+fn trim() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: the call takes no pointer, and may be made at any time on any thread.
+    unsafe {
+        libc::malloc_trim(0);
     }
 }
 

@@ -282,12 +282,25 @@ impl Running {
         Ok(())
     }
 
-    /// Forgets the peaks of memory so far.
+    /// Forgets the peaks of memory so far, and what earlier rows have left in our allocator: a row's peak is to be its own.
     ///
     /// # Errors
     /// A process has ended.
-    pub fn reset_peaks(&self) -> Result<()> {
+    pub fn reset_peaks(&mut self) -> Result<()> {
+        if self.is_ours() {
+            for process in self.sender.iter_mut().chain(&mut self.receivers) {
+                process.tell("trim")?;
+                process.expect("TRIMMED", PATIENCE)?;
+            }
+        }
         self.all().try_for_each(Process::reset_peak)
+    }
+
+    fn is_ours(&self) -> bool {
+        matches!(
+            self.side,
+            Side::Ours | Side::Mio | Side::Uring | Side::Tasks | Side::Spin
+        )
     }
 
     /// Sends about `count` messages and waits until the last has arrived.
