@@ -74,6 +74,7 @@ impl Plan {
             greedy: false,
             layers: false,
             mix: None,
+            steady: false,
             seed: short(2),
             nodes,
             network,

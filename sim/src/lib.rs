@@ -20,6 +20,7 @@ mod kernel;
 mod link;
 mod machine;
 pub mod maps;
+mod mix;
 mod node;
 mod page;
 mod peers;

@@ -63,6 +63,8 @@ pub struct Plan {
     pub layers: bool,
     /// What users do how often is drawn from this; `None` for what is common.
     pub mix: Option<u64>,
+    /// Whether faults leave strangers alone in mode `maps`.
+    pub steady: bool,
     /// How the network behaves during the time of faults.
     pub network: NetworkConfig,
     /// The kinds of faults that this run has at all.
@@ -150,6 +152,7 @@ impl Plan {
             greedy,
             layers,
             mix,
+            steady: options.steady,
             network,
             kinds,
             items,

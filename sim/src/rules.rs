@@ -13,6 +13,37 @@ pub trait OnChannel: Machine {
     fn channel(&self) -> &Channel;
 }
 
+/// Looks after the queues of a node.
+#[derive(Debug, Default)]
+pub(crate) struct Queues {
+    /// So many times nobody looks: where members are many, most of what happens concerns one of them.
+    skip: usize,
+}
+
+/// With so many members more, each look at all of their queues is followed by one more time without.
+const LOOKED_AT: usize = 16;
+
+impl Queues {
+    /// What is wrong if more than `max` bytes wait for somebody.
+    pub(crate) fn over(&mut self, channel: &Channel, max: usize) -> Option<(&'static str, String)> {
+        if let Some(skip) = self.skip.checked_sub(1) {
+            self.skip = skip;
+            return None;
+        }
+        let mut members = 0;
+        for (index, _) in channel.members() {
+            members += 1;
+            let queued = channel.queue_bytes(index);
+            if queued > max {
+                let what = format!("{queued} bytes for a member, {max} allowed");
+                return Some(("no queue over its bound", what));
+            }
+        }
+        self.skip = members / LOOKED_AT;
+        None
+    }
+}
+
 /// A goodbye is heard within this time.
 const GOODBYE: Duration = Duration::from_millis(1500);
 /// A node without power is missed within this time: `dropTime`, a round of checks, and what a check may take.

@@ -7,7 +7,7 @@ use folkmoot_core::channel::ChannelConfig;
 use folkmoot_core::cluster::Access;
 use folkmoot_core::map::EntryState;
 use folkmoot_core::session::{BackupManagerConfig, SessionId};
-use folkmoot_sim::maps::MapNode;
+use folkmoot_sim::maps::{Change, MapNode};
 use folkmoot_sim::{Boot, Crash, Cut, Identity, NetworkConfig, NodeId, World};
 
 /// A node with everything at Tomcat's defaults.
@@ -81,7 +81,7 @@ impl MapWorld {
         for _ in 0..100 {
             let access = self
                 .world
-                .with(node, |node, now| node.request(now, id, Some(value)).0);
+                .with(node, |node, now| node.request(now, id, Change::Set(value), false).0);
             match access.expect("a running node") {
                 Access::Here => {
                     self.expected.insert(id.clone(), value.to_owned());

@@ -3,6 +3,7 @@
 use alloc::borrow::Cow;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
+use core::net::SocketAddr;
 use core::time::Duration;
 
 use bytes::Bytes;
@@ -60,9 +61,18 @@ pub(super) struct Departed {
     /// Members that were away or are new, when they are told what was removed meanwhile, and how far back.
     missed: Vec<(MemberIndex, Instant, Duration)>,
     /// Nodes that were of the map and may come back.
-    left: VecDeque<UniqueId>,
+    left: VecDeque<Run>,
     /// Whether there is more to tell at once than one turn does.
     behind: bool,
+}
+
+/// A run of a node: it stays when a node that was cut off, or stood still, comes back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Run {
+    /// Which run.
+    pub(super) id: UniqueId,
+    /// Where it listens: it is over when another run is there.
+    pub(super) address: Option<SocketAddr>,
 }
 
 /// Somebody is to be told that an entry was removed.
@@ -83,7 +93,7 @@ const TOLD_AFTER: Duration = Duration::from_millis(500);
 const NEW_FOR: Duration = Duration::from_secs(15);
 /// How far back removals are told to somebody who was away; what is older its state shows.
 const RECENT: Duration = Duration::from_secs(60);
-/// A removal takes no longer to all: who is new after that is given the entry by nobody.
+/// A removal takes no longer to all who are there: who is new after that is given the entry by none of them.
 const UNDER_WAY: Duration = Duration::from_secs(10);
 /// Those to be told, at most; whoever does not fit in hears of it when it says something about the entry.
 const TELLS_MAX: usize = 65_536;
@@ -114,22 +124,25 @@ impl Departed {
     }
 
     /// A node of the map is there that was not.
-    pub(super) fn newcomer(&mut self, now: Instant, member: MemberIndex, who: Option<UniqueId>) {
+    pub(super) fn newcomer(&mut self, now: Instant, member: MemberIndex, who: Option<Run>) {
         self.newcomers
             .retain(|newcomer| newcomer.0 != member && newcomer.1 > now);
         self.newcomers.push((member, now + NEW_FOR));
-        let was_here = self.left.iter().position(|left| Some(*left) == who);
-        let back = match was_here.and_then(|at| self.left.remove(at)) {
-            // It may hold what it was told of when it was here, even before it had started.
-            Some(_) => RECENT,
-            None => UNDER_WAY,
+        let was_here = self.left.iter().any(|left| Some(*left) == who);
+        let address = who.and_then(|who| who.address);
+        (self.left).retain(|left| left.address.is_none() || left.address != address);
+        let back = match was_here || !self.left.is_empty() {
+            // It may hold what it was told of when it was here, even before it had started; or somebody who stood still, and
+            // has not heard yet what was removed meanwhile, gives it what it holds.
+            true => RECENT,
+            false => UNDER_WAY,
         };
         self.missed(now, member, back);
     }
 
     /// A node of the map is gone, `who` if it was known as one.
-    pub(super) fn member_gone(&mut self, member: MemberIndex, who: Option<UniqueId>) {
-        if let Some(who) = who {
+    pub(super) fn member_gone(&mut self, member: MemberIndex, who: Option<Run>) {
+        if let Some(who) = who.filter(|who| !self.left.contains(who)) {
             if self.left.len() >= LEFT_MAX {
                 self.left.pop_front();
             }

@@ -5,13 +5,14 @@ use core::mem;
 use core::time::Duration;
 
 use super::config::MapKind;
+use super::departed::Run;
 use super::entry::{EntryState, Who};
 use super::kind::{MapMessageType, MapState};
 use super::message::MapMessage;
 use super::owner::{MapOwner, Removal};
 use super::replicated::{MapOut, ReplicatedMap, block_of, others};
 use crate::channel::rpc::{CallId, RpcOption};
-use crate::channel::{Lane, Member, MemberIndex, SendOptions, To, UniqueId};
+use crate::channel::{Lane, Member, MemberIndex, SendOptions, To};
 use crate::time::Instant;
 use bytes::Bytes;
 
@@ -179,10 +180,13 @@ impl<V> ReplicatedMap<V> {
         }
     }
 
-    /// Which run of a node a member is: it stays when a node that was cut off comes back.
-    fn incarnation(&self, member: MemberIndex) -> Option<UniqueId> {
+    /// Which run of a node a member is.
+    fn incarnation(&self, member: MemberIndex) -> Option<Run> {
         let peer = self.peers.iter().find(|peer| peer.0 == member)?;
-        Some(peer.1.unique_id)
+        Some(Run {
+            id: peer.1.unique_id,
+            address: peer.1.socket_addr(),
+        })
     }
 
     /// A node of the map is gone.
@@ -249,9 +253,12 @@ impl<V> ReplicatedMap<V> {
         }
         self.peers
             .retain(|peer| out.channel.member(peer.0).is_some());
-        for (member, who) in out.channel.members() {
-            if !self.peers.iter().any(|peer| peer.0 == member) {
-                self.peers.push((member, who.clone()));
+        // Each is said by an event; who is missing all the same is looked for only if somebody is.
+        if self.peers.len() < out.channel.members().count() {
+            for (member, who) in out.channel.members() {
+                if !self.peers.iter().any(|peer| peer.0 == member) {
+                    self.peers.push((member, who.clone()));
+                }
             }
         }
         self.rpc.pump(now, out.channel);

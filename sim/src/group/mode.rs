@@ -13,12 +13,22 @@ use folkmoot_core::interceptor::{
 use super::{GroupNode, GroupWorld, Layers, Membership, Outcome, Parcel, Promise, SharedLedger};
 use crate::fault::FaultKind;
 use crate::machine::{Boot, NodeId};
+use crate::mix::Mix;
 use crate::peers::{Above, Habits, Hostile, Tomcat};
 use crate::plan::Plan;
 use crate::rng::SimRng;
 use crate::rules::{self, members_are_accurate};
 use crate::run::Mode;
 use crate::world::{NodeState, World};
+
+/// What messages promise, and how often where that is not drawn.
+fn promises() -> Mix<3> {
+    Mix::common([
+        ("ACKs after processing", 33),
+        ("ACKs on receipt", 33),
+        ("messages without ACK", 34),
+    ])
+}
 
 /// Bare channels that send each other parcels.
 pub struct GroupMode {
@@ -29,8 +39,8 @@ pub struct GroupMode {
     last: BTreeMap<u16, Vec<Parcel>>,
     sent: u64,
     refused: BTreeMap<String, u64>,
-    /// How often messages are sent with ACK after processing, with ACK on receipt, and without: shares of 100, added up.
-    mix: Option<[u64; 3]>,
+    /// How often messages are sent with which promise, if that was drawn for this run.
+    mix: Option<Mix<3>>,
     /// The chance of the encore.
     rng: SimRng,
     /// What layers change about the messages.
@@ -194,7 +204,7 @@ impl Mode for GroupMode {
             last: BTreeMap::new(),
             sent: 0,
             refused: BTreeMap::new(),
-            mix: plan.mix.map(|mix| SimRng::new(mix).mix()),
+            mix: plan.mix.map(|mix| promises().draw(&mut SimRng::new(mix))),
             rng: SimRng::fork(plan.seed, 9),
             layers,
             stack,
@@ -211,11 +221,11 @@ impl Mode for GroupMode {
         let mut rng = SimRng::new(number);
         let nodes = world.node_ids().count() as u64;
         let from = NodeId(rng.below(nodes) as u16);
-        let promise = match self.mix {
+        let promise = match &self.mix {
             None => *rng.pick(&[Promise::Queued, Promise::Received, Promise::Processed]),
-            Some([processed, received, _]) => match rng.below(100) {
-                share if share < processed => Promise::Processed,
-                share if share < received => Promise::Received,
+            Some(mix) => match mix.choose(rng.below(100)) {
+                0 => Promise::Processed,
+                1 => Promise::Received,
                 _ => Promise::Queued,
             },
         };
@@ -365,6 +375,9 @@ impl Mode for GroupMode {
     }
 
     fn covered(&self, world: &World<GroupNode>, into: &mut BTreeMap<String, u64>) {
+        if let Some(mix) = &self.mix {
+            mix.covered(into);
+        }
         let ledger = self.ledger.borrow();
         for (_, entry) in ledger.entries() {
             let outcome = match entry.outcome {

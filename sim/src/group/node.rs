@@ -16,7 +16,7 @@ use super::{Parcel, Promise, SharedLedger};
 use crate::machine::{Boot, Machine, NodeId};
 use crate::record::Observed;
 use crate::rng::{Ppm, SimRng};
-use crate::rules::OnChannel;
+use crate::rules::{OnChannel, Queues};
 
 /// Events a node keeps for a scenario to look at.
 const EVENTS_KEPT: usize = 10_000;
@@ -129,6 +129,7 @@ pub struct GroupNode {
     nodes: BTreeMap<MemberIndex, u16>,
     /// The bytes that may wait for one member: the configured bound, or one message that is longer.
     queue_max: usize,
+    queues: Queues,
     /// What interceptors make of a message.
     layers: Vec<Interceptor>,
     /// Messages sent, and their bytes.
@@ -187,6 +188,7 @@ impl GroupNode {
             events: VecDeque::new(),
             nodes: BTreeMap::new(),
             queue_max,
+            queues: Queues::default(),
             layers,
             sent: (0, 0),
             opened: VecDeque::new(),
@@ -516,18 +518,15 @@ impl Machine for GroupNode {
             }
             self.opened.pop_front();
         }
+        // Confirmations find room as what they confirm leaves.
+        let confirmations = match self.phases() {
+            1 => 0,
+            _ => self.open.len() * (FRAME_OVERHEAD_MAX + LAYER_OVERHEAD_MAX),
+        };
+        let max = self.queue_max + CONTROL_MAX + confirmations;
         let channel = &self.engine.channel;
-        for (index, _) in channel.members() {
-            let queued = channel.queue_bytes(index);
-            // Confirmations find room as what they confirm leaves.
-            let confirmations = match self.phases() {
-                1 => 0,
-                _ => self.open.len() * (FRAME_OVERHEAD_MAX + LAYER_OVERHEAD_MAX),
-            };
-            if queued > self.queue_max + CONTROL_MAX + confirmations {
-                let what = format!("{queued} bytes for a member, {} allowed", self.queue_max);
-                return Some(("no queue over its bound", what));
-            }
+        if let Some(broken) = self.queues.over(channel, max) {
+            return Some(broken);
         }
         if channel.sends_open() != self.open.len() {
             let what = format!(

@@ -6,4 +6,4 @@ mod node;
 
 pub use client::Client;
 pub use mode::MapsMode;
-pub use node::MapNode;
+pub use node::{Change, MapNode};

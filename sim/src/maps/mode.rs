@@ -10,8 +10,8 @@ use folkmoot_core::map::EntryState;
 use folkmoot_core::session::{BackupManagerConfig, SessionId};
 
 use super::client::Wish;
-use super::node::ATTRIBUTE;
-use super::{Client, MapNode};
+use super::node::{ATTRIBUTE, Change};
+use super::{Client, MapNode, client};
 use crate::machine::{Boot, NodeId};
 use crate::peers::{Above, Backups, Habits, Hostile, SharedMapShelf, Tomcat, block_of};
 use crate::plan::Plan;
@@ -27,9 +27,14 @@ pub struct MapsMode {
     shelves: Vec<SharedMapShelf>,
     /// What they did.
     habits: Rc<Habits>,
+    /// What clients of ours do how often, and whether that was drawn for this run.
+    ours: client::Habits,
+    mixed: bool,
+    /// Requests that go on: until when, where, in which life, on which session.
+    open: Vec<(Duration, NodeId, u32, SessionId)>,
     /// Whether somebody is there who says anything.
     hostile: bool,
-    /// Sessions that clients have ended.
+    /// Sessions that clients have ended, and ids that they have given up.
     ended: Vec<Ended>,
     /// When it was last looked whether one of them is back.
     looked: Duration,
@@ -51,7 +56,7 @@ pub struct MapsMode {
     counts: Counts,
 }
 
-/// A session that a client has ended.
+/// A session that a client has ended, or an id that it has given up.
 #[derive(Clone, Debug)]
 struct Ended {
     id: SessionId,
@@ -67,6 +72,7 @@ struct Counts {
     lost: u64,
     stale: u64,
     survived: u64,
+    renamed: u64,
 }
 
 /// Clients at once.
@@ -124,7 +130,9 @@ impl Mode for MapsMode {
             MapNode::new(boot, channel, manager)
         };
         let mut world = World::new(plan.seed, plan.network.clone(), factory);
-        world.keep_strangers_steady();
+        if plan.steady {
+            world.keep_strangers_steady();
+        }
         for _ in 0..plan.nodes {
             world.add_node();
         }
@@ -152,6 +160,12 @@ impl Mode for MapsMode {
             clients: Vec::new(),
             shelves,
             habits,
+            ours: match plan.mix {
+                Some(mix) => client::Habits::draw(&mut SimRng::new(mix)),
+                None => client::Habits::default(),
+            },
+            mixed: plan.mix.is_some(),
+            open: Vec::new(),
             hostile: plan.hostile,
             ended: Vec::new(),
             looked: Duration::ZERO,
@@ -277,6 +291,7 @@ impl Mode for MapsMode {
         }
         self.shop(world, &mut rng, 200);
         self.all_whole(world, "in calm times");
+        self.tomcats_whole(world, "in calm times");
         rules::nothing_is_kept(world, self.connections);
         let nodes = running(world);
         if nodes.len() < 2 || !world.violations().is_empty() {
@@ -291,6 +306,7 @@ impl Mode for MapsMode {
         }
         world.run_for(MOVED);
         self.all_whole(world, "without one node");
+        self.tomcats_whole(world, "without one node");
         self.counts.survived += self.clients.len() as u64;
         self.shop(world, &mut rng, 100);
         world.boot(victim, Identity::New);
@@ -305,6 +321,7 @@ impl Mode for MapsMode {
         }
         self.shop(world, &mut rng, 100);
         self.all_whole(world, "with everybody again");
+        self.tomcats_whole(world, "with everybody again");
     }
 
     fn finish(&mut self, _world: &mut World<MapNode>) {}
@@ -320,9 +337,13 @@ impl Mode for MapsMode {
             ("sessions not found after faults", self.counts.lost),
             ("older values read after faults", self.counts.stale),
             ("sessions that outlived a node", self.counts.survived),
-            ("sessions ended", self.ended.len() as u64),
+            ("sessions ended or renamed", self.ended.len() as u64),
+            ("changes of id", self.counts.renamed),
         ] {
             *into.entry(format!("front {name}")).or_default() += count;
+        }
+        if self.mixed {
+            self.ours.covered(into);
         }
         self.habits.covered(into);
         for shelf in &self.shelves {
@@ -332,6 +353,7 @@ impl Mode for MapsMode {
                 ("sessions of others taken over", shelf.fetched),
                 ("states of maps given", shelf.given),
                 ("sessions made", shelf.made),
+                ("sessions made in calm times", shelf.own.len() as u64),
             ] {
                 *into.entry(format!("Tomcat {name}")).or_default() += count;
             }
@@ -368,7 +390,7 @@ impl MapsMode {
     /// A client does what `rng` decides; says what happened.
     fn request(&mut self, world: &mut World<MapNode>, rng: &mut SimRng) -> String {
         let few = self.clients.len() < 3;
-        if few || (self.clients.len() < CLIENTS && rng.chance(150_000)) {
+        if few || (self.clients.len() < CLIENTS && rng.chance(self.ours.enter)) {
             return self.enter(world, rng);
         }
         let at = rng.index(self.clients.len());
@@ -377,10 +399,17 @@ impl MapsMode {
         }
         // Now and then the front forgets where a client belongs, if the last word has had time to get around: it waits behind
         // all that is being given to a node that starts.
-        let rested =
-            !self.moving && self.clients[at].used_at + Duration::from_millis(50) <= world.now();
-        let forgets = rested && rng.chance(if self.encore { 100_000 } else { 10_000 });
-        let node = self.clients[at].node;
+        let client = &self.clients[at];
+        let goes_on = self.open.iter().any(|(.., id)| *id == client.id);
+        let rested = !self.moving
+            && !goes_on
+            && client.used_at + Duration::from_millis(50) <= world.now();
+        let often = match self.encore {
+            true => self.ours.forget.max(100_000),
+            false => self.ours.forget,
+        };
+        let forgets = rested && rng.chance(often);
+        let node = client.node;
         if forgets || !is_ready(world, node) {
             let Some(node) = ready_node(world, rng) else {
                 self.counts.unanswered += 1;
@@ -388,19 +417,26 @@ impl MapsMode {
             };
             self.clients[at].node = node;
         }
-        let wish = match rng.below(100) {
-            0..=59 => {
-                self.writes += 1;
-                Wish::Write(self.writes)
+        let wish = match self.ours.wish(rng.below(100), self.writes + 1) {
+            Wish::Write(number) => {
+                self.writes = number;
+                Wish::Write(number)
             }
-            60..=67 if !self.moving || self.all_remember() => Wish::End,
-            _ => Wish::Look,
+            Wish::End | Wish::Rename if self.moving && !self.all_remember() => Wish::Look,
+            wish => wish,
+        };
+        let goes_on = match wish {
+            Wish::Write(_) if rng.chance(self.ours.overlap) => {
+                Some(Duration::from_millis(rng.between(1, 400)))
+            }
+            _ => None,
         };
         let what = format!(
             "{wish:?} {} on {}",
             self.clients[at].id, self.clients[at].node
         );
         self.clients[at].waits = Some((wish, world.now() + PATIENCE));
+        self.clients[at].goes_on = goes_on;
         if self.serve(world, at) {
             return what;
         }
@@ -432,17 +468,38 @@ impl MapsMode {
             calm,
             used_at: world.now(),
             waits: None,
+            goes_on: None,
         });
         what
     }
 
     /// Requests that wait for their sessions try again.
     fn go_on(&mut self, world: &mut World<MapNode>) {
+        self.complete(world);
         let mut at = self.clients.len();
         while let Some(before) = at.checked_sub(1) {
             at = before;
             if self.clients[at].waits.is_some() {
                 self.serve(world, at);
+            }
+        }
+    }
+
+    /// Ends the requests whose time has come.
+    fn complete(&mut self, world: &mut World<MapNode>) {
+        let now = world.now();
+        // A process that stands still completes nothing until it goes on.
+        let is_over = |open: &(Duration, NodeId, u32, SessionId)| {
+            open.0 <= now && world.state(open.1) != NodeState::Paused
+        };
+        let over: Vec<_> = self.open.extract_if(.., |open| is_over(open)).collect();
+        for (_, node, life, id) in over {
+            // Whoever stops in the middle of a request takes its changes along.
+            if world.boots(node) == life {
+                world.with(node, |node, now| node.complete(now, &id));
+            }
+            if let Some(client) = self.clients.iter_mut().find(|client| client.id == id) {
+                client.used_at = now;
             }
         }
     }
@@ -457,13 +514,21 @@ impl MapsMode {
         let same = client.lives.iter().all(|before| *before == life);
         let strict = client.calm && (self.encore || same);
         let (id, node, now) = (client.id.clone(), client.node, world.now());
-        let number = match wish {
-            Wish::Write(number) => Some(number.to_string()),
-            Wish::Look | Wish::End => None,
-        };
+        let goes_on = client.goes_on;
+        let mut renamed = None;
         let served = world.with(node, |node, now| match wish {
             Wish::End => (node.end(now, &id), None),
-            _ => node.request(now, &id, number.as_deref()),
+            Wish::Rename => {
+                let (access, held, new) = node.rename(now, &id);
+                renamed = new;
+                (access, held)
+            }
+            Wish::Look => node.request(now, &id, Change::Nothing, false),
+            Wish::Remove => node.request(now, &id, Change::Remove, false),
+            Wish::Write(number) => {
+                let value = number.to_string();
+                node.request(now, &id, Change::Set(&value), goes_on.is_some())
+            }
         });
         match served {
             Some((Access::Here, held)) => {
@@ -477,26 +542,41 @@ impl MapsMode {
                     return true;
                 }
                 let held = held.and_then(|held| held.parse::<u64>().ok());
+                let held = held.unwrap_or(0);
                 client.lives.insert(life);
-                let right = match held {
-                    // Or somebody has written something else.
-                    Some(held) if !strict => self.hostile || client.wrote.contains(&held),
-                    // The session has come over before what was set in it.
-                    None => !strict,
-                    Some(held) => held == client.number,
+                let right = match strict {
+                    true => held == client.number,
+                    // The session has come over before what was set in it, or somebody has written something else.
+                    false => held == 0 || self.hostile || client.wrote.contains(&held),
                 };
-                self.counts.stale += u64::from(right && held != Some(client.number));
+                self.counts.stale += u64::from(right && held != client.number);
                 if !right {
                     let rule = match strict {
                         true => "a client reads what it wrote",
                         false => "nothing comes from nowhere",
                     };
-                    let what = format!("{id}: {held:?} instead of {}", client.number);
+                    let what = format!("{id}: {held} instead of {}", client.number);
                     world.violate(Some(node), rule, what);
                 }
-                if let Wish::Write(number) = wish {
-                    client.number = number;
-                    client.wrote.insert(number);
+                match wish {
+                    Wish::Write(number) => {
+                        client.number = number;
+                        client.wrote.insert(number);
+                        if let Some(time) = goes_on {
+                            self.open.push((now + time, node, life.1, id));
+                        }
+                    }
+                    Wish::Remove => client.number = 0,
+                    Wish::Look | Wish::End | Wish::Rename => {}
+                }
+                if let Some(new) = renamed {
+                    let old = std::mem::replace(&mut client.id, new.clone());
+                    for open in self.open.iter_mut().filter(|open| open.3 == old) {
+                        open.3 = new.clone();
+                    }
+                    let by = (node, life.1);
+                    self.counts.renamed += 1;
+                    self.ended.push(Ended { id: old, by });
                 }
                 true
             }
@@ -596,7 +676,7 @@ impl MapsMode {
         Ok(())
     }
 
-    /// Every session that clients have is whole, and what they ended is nowhere.
+    /// Every session that clients have is whole, and what they ended or gave up is nowhere.
     fn all_whole(&self, world: &mut World<MapNode>, when: &str) {
         let kept = self.clients.iter().map(|c| (c.id.clone(), Some(c.number)));
         let gone = self.ended.iter().map(|ended| (ended.id.clone(), None));
@@ -607,6 +687,33 @@ impl MapsMode {
             let what = format!("{when}: {first}, and {} more", broken.len() - 1);
             world.violate(None, "a session is on two nodes, and all know where", what);
         }
+    }
+
+    /// What clients of the Tomcats made in calm times is whole, too, once they have done nothing for a while.
+    fn tomcats_whole(&self, world: &mut World<MapNode>, when: &str) {
+        if self.shelves.is_empty() || !world.violations().is_empty() {
+            return;
+        }
+        let close = |closed| {
+            for shelf in &self.shelves {
+                shelf.borrow_mut().is_closed = closed;
+            }
+        };
+        close(true);
+        world.run_for(Duration::from_secs(1));
+        let own = self.shelves.iter().flat_map(|shelf| {
+            let own = shelf.borrow().own.clone();
+            own.into_iter()
+        });
+        let broken: Vec<String> = own
+            .filter_map(|(id, number)| self.whole(world, &id, number).err())
+            .collect();
+        if let Some(first) = broken.first() {
+            let what = format!("{when}: {first}, and {} more", broken.len() - 1);
+            let rule = "what a Tomcat made in calm times is here, too";
+            world.violate(None, rule, what);
+        }
+        close(false);
     }
 
     /// Whether a session has one primary and one backup with that number, and all others that run know it; or whether
@@ -640,9 +747,10 @@ impl MapsMode {
         {
             return Err(format!("{id}: {roles:?}"));
         }
+        let wanted = (number > 0).then(|| number.to_string());
         for (role, value) in held {
             let has_it = role.is_some_and(EntryState::is_active);
-            if has_it && value.as_deref() != Some(number.to_string().as_str()) {
+            if has_it && value != wanted {
                 return Err(format!("{id} holds {value:?} instead of {number}"));
             }
         }

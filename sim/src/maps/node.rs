@@ -12,11 +12,22 @@ use folkmoot_core::time::Instant;
 use crate::group::observe_channel;
 use crate::machine::{Boot, Machine};
 use crate::record::Observed;
-use crate::rules::OnChannel;
+use crate::rules::{OnChannel, Queues};
 use crate::sessions::value_text;
 
 /// The attribute that every request writes.
 pub(super) const ATTRIBUTE: &str = "k";
+
+/// What a request does to the attribute.
+#[derive(Clone, Copy, Debug)]
+pub enum Change<'a> {
+    /// Nothing: it reads.
+    Nothing,
+    /// Sets it.
+    Set(&'a str),
+    /// Removes it.
+    Remove,
+}
 
 /// A node that is a cluster with one backup manager.
 pub struct MapNode {
@@ -24,6 +35,7 @@ pub struct MapNode {
     context: ContextId,
     stopping: bool,
     queue_max: usize,
+    queues: Queues,
     /// What cannot be undone has happened: a message may not have reached somebody.
     pub losses: u64,
 }
@@ -57,6 +69,7 @@ impl MapNode {
             context,
             stopping: false,
             queue_max,
+            queues: Queues::default(),
             losses: 0,
         }
     }
@@ -105,13 +118,14 @@ impl MapNode {
         Some(id)
     }
 
-    /// A request: reads what the session holds and writes `value`, if there is one. Without the session here nothing
-    /// happens: it may be on its way.
+    /// A request: reads what the session holds and does something. Without the session here nothing happens: it may be on its
+    /// way. If it `goes_on`, [`complete`](Self::complete) ends it.
     pub fn request(
         &mut self,
         now: Instant,
         id: &SessionId,
-        value: Option<&str>,
+        change: Change<'_>,
+        goes_on: bool,
     ) -> (Access, Option<String>) {
         let access = self.cluster.access(now, self.context, id);
         if access != Access::Here {
@@ -119,12 +133,44 @@ impl MapNode {
         }
         let held = self.value(id);
         let (cluster, context) = (&mut self.cluster, self.context);
-        if let Some(value) = value {
-            let _ = cluster.set_attribute(now, context, id, ATTRIBUTE, value);
+        match change {
+            Change::Nothing => {}
+            Change::Set(value) => {
+                let _ = cluster.set_attribute(now, context, id, ATTRIBUTE, value);
+            }
+            Change::Remove => {
+                let _ = cluster.remove_attribute(now, context, id, ATTRIBUTE);
+            }
         }
-        let _ = cluster.request_completed(now, context, id);
-        cluster.end_access(now, context, id);
+        if !goes_on {
+            self.complete(now, id);
+        }
         (access, held)
+    }
+
+    /// The end of a request.
+    pub fn complete(&mut self, now: Instant, id: &SessionId) {
+        let _ = self.cluster.request_completed(now, self.context, id);
+        self.cluster.end_access(now, self.context, id);
+    }
+
+    /// A request in which a session gets another id; whether it was here, what it held, and the new id.
+    pub fn rename(
+        &mut self,
+        now: Instant,
+        id: &SessionId,
+    ) -> (Access, Option<String>, Option<SessionId>) {
+        let access = self.cluster.access(now, self.context, id);
+        if access != Access::Here {
+            return (access, None, None);
+        }
+        let held = self.value(id);
+        let renamed = self
+            .cluster
+            .change_session_id(now, self.context, id, None)
+            .ok();
+        self.complete(now, renamed.as_ref().unwrap_or(id));
+        (access, held, renamed)
     }
 
     /// Ends a session; whether it was here.
@@ -192,15 +238,7 @@ impl Machine for MapNode {
     }
 
     fn check(&mut self, _now: Instant) -> Option<(&'static str, String)> {
-        let channel = self.cluster.channel();
-        for (index, _) in channel.members() {
-            let queued = channel.queue_bytes(index);
-            if queued > self.queue_max {
-                let what = format!("{queued} bytes for a member, {} allowed", self.queue_max);
-                return Some(("no queue over its bound", what));
-            }
-        }
-        None
+        self.queues.over(self.cluster.channel(), self.queue_max)
     }
 
     fn stop(&mut self, now: Instant) {

@@ -40,6 +40,10 @@ pub(crate) struct MapShelf {
     pub(crate) members: usize,
     /// Whether nothing is wrong just now: its clients leave the sessions of others alone.
     pub(crate) is_calm: bool,
+    /// Whether its own clients do nothing for now.
+    pub(crate) is_closed: bool,
+    /// What its own clients made in calm times: the number that each session has to hold, none if it has been ended.
+    pub(crate) own: BTreeMap<SessionId, Option<u64>>,
     /// Sessions that its own clients made.
     pub(crate) made: u64,
     /// Map messages it has taken.
@@ -208,7 +212,7 @@ impl Backups {
         }
         if self.next_client <= now {
             self.next_client = now + Duration::from_millis(rng.between(50, 400));
-            if self.phase == Phase::Ready {
+            if self.phase == Phase::Ready && !self.shelf.borrow().is_closed {
                 self.client(now, unix_ms, rng);
             }
         }
@@ -642,6 +646,9 @@ impl Backups {
                 record: Some(record),
             });
             shelf.made += 1;
+            if calm {
+                shelf.own.insert(id.clone(), Some(number));
+            }
             drop(shelf);
             self.publish(unix_ms, &key(&id));
             self.own.push(id);
@@ -650,6 +657,9 @@ impl Backups {
             let mut shelf = self.shelf.borrow_mut();
             if shelf.entries.remove(&key(&id)).is_none() {
                 return;
+            }
+            if let Some(own) = shelf.own.get_mut(&id) {
+                *own = None;
             }
             drop(shelf);
             let (key, mut remove) = (key(&id), Vec::new());
@@ -746,8 +756,9 @@ impl Backups {
 
     /// A request writes a number: the diff goes to the backup.
     fn write(&mut self, key: &[u8], number: u64) {
-        let shelf = self.shelf.clone();
-        let mut shelf = shelf.borrow_mut();
+        let shared = self.shelf.clone();
+        let mut shared = shared.borrow_mut();
+        let shelf = &mut *shared;
         let Some(entry) = shelf.entries.get_mut(key) else {
             return;
         };
@@ -755,6 +766,9 @@ impl Backups {
             return;
         };
         let id = SessionId::from(record.id.clone());
+        if let Some(own) = shelf.own.get_mut(&id) {
+            *own = Some(number);
+        }
         let mut delta: DeltaRequest = DeltaRequest::new(id, false);
         delta.record(Action {
             kind: ActionType::ATTRIBUTE,
@@ -778,7 +792,7 @@ impl Backups {
         }
         .write(&mut message);
         let nodes = entry.nodes.clone();
-        drop(shelf);
+        drop(shared);
         for node in nodes {
             self.say(node, self.options, message.clone());
         }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use folkmoot_core::channel::UniqueId;
 use folkmoot_core::session::SessionId;
 
+use super::mix::{Act, Habits};
 use super::{Held, Life, Oracle, SessionNode, value_text};
 use crate::machine::NodeId;
 use crate::rng::SimRng;
@@ -52,6 +53,8 @@ pub struct Front {
     pub sent_elsewhere: u64,
     /// Whether somebody says anything: then nothing can be concluded from what sessions hold.
     pub has_liar: bool,
+    /// What clients do how often.
+    pub(super) habits: Habits,
     /// Whether sessions time out by themselves in this run.
     pub expiring: bool,
     /// Whether an acknowledgement says that a message was processed.
@@ -62,8 +65,13 @@ pub struct Front {
     pub unanswered: u64,
     /// Sessions that were not found after a fail-over.
     pub lost: u64,
+    /// Sessions whose clients stay away.
+    pub abandoned: u64,
 }
 
+/// Sessions that are left to themselves where none times out: as many as a donor that takes its time can give before who asked
+/// waits no longer.
+const ABANDONED_MAX: u64 = 40;
 /// Clients at once.
 const SHOPPERS: usize = 24;
 
@@ -86,8 +94,8 @@ impl Front {
         rng: &mut SimRng,
         calm: bool,
     ) -> String {
-        let fresh =
-            self.shoppers.len() < 3 || (self.shoppers.len() < SHOPPERS && rng.chance(150_000));
+        let fresh = self.shoppers.len() < 3
+            || (self.shoppers.len() < SHOPPERS && rng.chance(self.habits.enter));
         if fresh {
             return self.enter(world, rng, calm);
         }
@@ -191,8 +199,8 @@ impl Front {
         if is_ready(world, shopper.node) {
             // Now and then the front forgets where a client belongs.
             let forgets = match self.settles_within {
-                Some(_) => 100_000,
-                None => 10_000,
+                Some(_) => 100_000.max(self.habits.forget),
+                None => self.habits.forget,
             };
             if !rng.chance(forgets) {
                 return Some(false);
@@ -235,11 +243,11 @@ impl Front {
         let life = life(world, shopper.node);
         let (id, node) = (shopper.id.clone(), shopper.node);
         let name = format!("a{}", rng.below(5));
-        match rng.below(100) {
-            0..=59 => {
+        match self.habits.act(rng.below(100)) {
+            Act::Write => {
                 self.writes += 1;
                 let (number, value) = (self.writes, value(self.writes, rng));
-                let stays_open = rng.chance(200_000);
+                let stays_open = rng.chance(self.habits.overlap);
                 let done = world.with(node, |node, now| {
                     let context = node.context();
                     let cluster = node.cluster_mut();
@@ -273,7 +281,7 @@ impl Front {
                 }
                 format!("{node} sets {name} of {id} to {number}: {done}")
             }
-            60..=69 => {
+            Act::Remove => {
                 let request = |node: &mut SessionNode, now| {
                     let (_, sent) = node.request(now, &id, |cluster, context| {
                         cluster.remove_attribute(now, context, &id, name.as_str())
@@ -291,7 +299,7 @@ impl Front {
                 }
                 format!("{node} removes {name} of {id}")
             }
-            70..=76 => {
+            Act::End => {
                 let invalidate = |node: &mut SessionNode, now| {
                     let context = node.context();
                     node.cluster_mut().expire_session(now, context, &id)
@@ -305,7 +313,7 @@ impl Front {
                 self.gone.push((id.clone(), calm));
                 format!("{node} ends {id}: {done:?}")
             }
-            77..=83 => {
+            Act::Rename => {
                 let change = |node: &mut SessionNode, now| {
                     node.request(now, &id, |cluster, context| {
                         cluster.change_session_id(now, context, &id, None)
@@ -320,7 +328,12 @@ impl Front {
                 }
                 format!("{node} gives {id} another id")
             }
-            _ => format!("{node} shows {id}"),
+            Act::Abandon if self.expiring || self.abandoned < ABANDONED_MAX => {
+                self.abandoned += 1;
+                self.shoppers.swap_remove(at);
+                format!("the client of {id} stays away")
+            }
+            Act::Abandon | Act::Look => format!("{node} shows {id}"),
         }
     }
 

@@ -1,6 +1,7 @@
 //! Nodes that are clusters: sessions, their replication and their transfer.
 
 mod front;
+mod mix;
 mod mode;
 mod node;
 mod oracle;

@@ -8,6 +8,7 @@ use folkmoot_core::channel::{ChannelConfig, SendOptions};
 use folkmoot_core::session::{EventType, SessionId};
 
 use super::front::is_ready;
+use super::mix;
 use super::node::NEVER_BACK;
 use super::{Front, Held, SessionConfig, SessionNode, SessionWorld, Shopper, value_text};
 use crate::fault::FaultKind;
@@ -26,6 +27,8 @@ pub struct SessionMode {
     shelves: Vec<SharedShelf>,
     /// What they did.
     habits: Rc<Habits>,
+    /// Whether what clients do how often was drawn for this run.
+    mixed: bool,
     /// Whether somebody is there who says anything.
     hostile: bool,
     /// Nothing has been wrong since then.
@@ -190,14 +193,18 @@ impl Mode for SessionMode {
                 Box::new(Hostile::new(boot, nodes, greedy))
             }));
         }
-        let front = Front::new(
+        let mut front = Front::new(
             expiring,
             options.contains(SendOptions::SYNCHRONIZED_ACK),
             plan.hostile,
         );
+        if let Some(mix) = plan.mix {
+            front.habits = mix::Habits::draw(&mut SimRng::new(mix));
+        }
         let mode = Self {
             shelves,
             habits,
+            mixed: plan.mix.is_some(),
             hostile: plan.hostile,
             front,
             calm_since: Duration::ZERO,
@@ -446,6 +453,7 @@ impl Mode for SessionMode {
             ("requests answered", front.answered),
             ("requests unanswered", front.unanswered),
             ("sessions not found after fail-over", front.lost),
+            ("sessions left to themselves", front.abandoned),
             ("sessions at the end", front.shoppers.len() as u64),
             ("sessions of calm times at the end", calm),
             ("sessions ended or renamed", front.gone.len() as u64),
@@ -460,6 +468,9 @@ impl Mode for SessionMode {
         *into
             .entry(format!("options {}", self.options.bits()))
             .or_default() += 1;
+        if self.mixed {
+            front.habits.covered(into);
+        }
         self.habits.covered(into);
         for shelf in &self.shelves {
             let shelf = shelf.borrow();

@@ -18,7 +18,7 @@ use super::readers::{ReaderConfig, Readers, leaves_bytes};
 use crate::group::{node_of, observe_channel};
 use crate::machine::{Boot, Machine, NodeId};
 use crate::record::Observed;
-use crate::rules::OnChannel;
+use crate::rules::{OnChannel, Queues};
 
 /// Events a node keeps for a scenario to look at.
 const EVENTS_KEPT: usize = 10_000;
@@ -47,6 +47,7 @@ pub struct SessionNode {
     pub lags: u64,
     broken: Option<(&'static str, String)>,
     queue_max: usize,
+    queues: Queues,
     stopping: bool,
     /// When the application is deployed, if it is not yet.
     late: Option<(Instant, DeltaManagerConfig)>,
@@ -89,6 +90,7 @@ impl SessionNode {
             lags: 0,
             broken: None,
             queue_max,
+            queues: Queues::default(),
             stopping: false,
             late: None,
             readers: None,
@@ -430,13 +432,9 @@ impl Machine for SessionNode {
         if let Some(broken) = self.broken.take() {
             return Some(broken);
         }
-        let channel = self.cluster.channel();
-        for (index, _) in channel.members() {
-            let queued = channel.queue_bytes(index);
-            if queued > self.queue_max {
-                let what = format!("{queued} bytes for a member, {} allowed", self.queue_max);
-                return Some(("no queue over its bound", what));
-            }
+        let over = self.queues.over(self.cluster.channel(), self.queue_max);
+        if over.is_some() {
+            return over;
         }
         let manager = self.cluster.manager(self.context)?;
         let limits = &manager.config().limits;
