@@ -321,10 +321,10 @@ impl Mode for SessionMode {
         }
         for (id, value) in &self.last {
             for node in &nodes {
-                let held = world
-                    .machine(*node)
-                    .and_then(|machine| machine.contents().remove(&id.to_string()));
-                let held = held.map(|mut attributes| attributes.remove("last").unwrap_or_default());
+                let manager = world.machine(*node).and_then(SessionNode::manager);
+                let session = manager.and_then(|manager| manager.session(id));
+                let held = session.map(|session| session.attribute("last"));
+                let held = held.map(|last| last.map(value_text).unwrap_or_default());
                 if held != *value {
                     return Err(format!("{node} has {held:?} in {id}, not {value:?}"));
                 }
