@@ -142,6 +142,12 @@ pub(crate) fn let_the_dead_rest<M: OnChannel>(world: &mut World<M>) {
     world.run_for(GIVEN_UP);
 }
 
+/// How many sessions each of so many nodes makes to use every connection once: each choice tells all the others, so that where they are many
+/// fewer have to do.
+pub(crate) fn warm_up_sessions(nodes: usize) -> usize {
+    (2000 / nodes.max(1)).clamp(10, 40)
+}
+
 /// Connections from one of our nodes to another and back: one of each kind and direction, and a check or two under way.
 pub(crate) const FEW: usize = 7;
 /// The same for nodes that send as Tomcats do, each from a pool.

@@ -79,9 +79,9 @@ impl MapWorld {
     /// A request on a node; it comes back later if the session has to be fetched first.
     fn request(&mut self, node: NodeId, id: &SessionId, value: &str) -> bool {
         for _ in 0..100 {
-            let access = self
-                .world
-                .with(node, |node, now| node.request(now, id, Change::Set(value), false).0);
+            let access = self.world.with(node, |node, now| {
+                node.request(now, id, Change::Set(value), false).0
+            });
             match access.expect("a running node") {
                 Access::Here => {
                     self.expected.insert(id.clone(), value.to_owned());

@@ -34,36 +34,29 @@ impl Channel {
     /// A peer has connected. See [`Engine::accept`](crate::engine::Engine::accept).
     pub fn accept(&mut self, now: Instant, from: SocketAddr) -> Option<ConnId> {
         let full = self.receivers >= self.config.limits.connections_max;
-        if self.phase != Phase::Running || (full && !self.make_room()) {
+        let makes_room = if full { self.most_silent() } else { None };
+        if self.phase != Phase::Running || (full && makes_room.is_none()) {
             count(&mut self.stats.accepts_refused);
             return None;
         }
         count(&mut self.stats.accepts);
         self.receivers = self.receivers.saturating_add(1);
-        Some(self.conns.insert(Conn::Receiver(Box::new(Receiver::new(
-            now,
-            from,
-            self.stats.accepts,
-        )))))
+        let receiver = Receiver::new(now, from, self.stats.accepts);
+        let accepted = self.conns.insert(Conn::Receiver(Box::new(receiver)));
+        // Only now: whoever drives this still has the other one, and its slot is not to be taken before it hears that it is closed.
+        if let Some(conn) = makes_room {
+            self.close_receiver(conn);
+        }
+        Some(accepted)
     }
 
-    /// Closes the connection that has been silent longest, if there is one that never brought a message.
-    fn make_room(&mut self) -> bool {
-        let oldest = self
-            .conns
-            .iter()
-            .filter_map(|(conn, kind)| match kind {
-                Conn::Receiver(receiver) if !receiver.messages => Some((receiver.active_at, conn)),
-                _ => None,
-            })
-            .min();
-        match oldest {
-            Some((_, conn)) => {
-                self.close_receiver(conn);
-                true
-            }
-            None => false,
-        }
+    /// The connection that has been silent longest of those that never brought a message.
+    fn most_silent(&self) -> Option<ConnId> {
+        let silent = self.conns.iter().filter_map(|(conn, kind)| match kind {
+            Conn::Receiver(receiver) if !receiver.messages => Some((receiver.active_at, conn)),
+            _ => None,
+        });
+        silent.min().map(|(_, conn)| conn)
     }
 
     /// Ends a connection that a peer has opened.

@@ -201,7 +201,7 @@ fn said_identity(message: &MapMessage<'_>) -> Option<u64> {
 
 impl<V> ReplicatedMap<V> {
     /// Whether this node and a member know each other as ours.
-    fn are_ours(&self, out: &MapOut<'_>, member: MemberIndex) -> bool {
+    pub(super) fn are_ours(&self, out: &MapOut<'_>, member: MemberIndex) -> bool {
         is_ours(&self.local.payload) && out.channel.is_ours(member)
     }
 

@@ -21,6 +21,10 @@ use bytes::Bytes;
 pub(super) struct Life {
     phase: Phase,
     begun: Instant,
+    /// When it told the others that it is there.
+    announced: Instant,
+    /// It tells them once more.
+    once_more: Option<CallId>,
     ping: Option<CallId>,
     next_ping: Option<Instant>,
     /// Members whose state is being fetched.
@@ -84,6 +88,8 @@ impl Life {
         Self {
             phase: Phase::Waiting,
             begun: now,
+            announced: now,
+            once_more: None,
             ping: None,
             next_ping: None,
             asked: Vec::new(),
@@ -310,6 +316,7 @@ impl<V> ReplicatedMap<V> {
         if self.life.phase == Phase::Init(None) {
             // Before the state is fetched, unlike in Tomcat: what the others change from here on they tell us, so that nothing
             // falls between the state and the start.
+            self.life.announced = now;
             let call = self.ask_all(now, out, MapMessageType::Start);
             self.life.phase = Phase::Start(call);
         }
@@ -327,6 +334,7 @@ impl<V> ReplicatedMap<V> {
             && self.life.to_ask.is_empty()
         {
             self.life.phase = Phase::Ready;
+            self.ask_others_again(now, out);
             self.life.next_ping = Some(now + out.channel.config().heartbeat);
             self.life.scan();
             self.life.started = Some(MapStart {
@@ -336,6 +344,15 @@ impl<V> ReplicatedMap<V> {
                 incomplete: self.life.failed,
                 took: now.since(self.life.begun),
             });
+        }
+    }
+
+    /// Tomcats leave out who has not started for long, as when the answer of one of them was lost, and do not say again what they made
+    /// meanwhile.
+    fn ask_others_again(&mut self, now: Instant, out: &mut MapOut<'_>) {
+        let late = now.since(self.life.announced) > self.config.access_timeout;
+        if late && self.members().any(|member| !self.are_ours(out, member)) {
+            self.life.once_more = self.ask_all(now, out, MapMessageType::Start);
         }
     }
 
@@ -411,6 +428,16 @@ impl<V> ReplicatedMap<V> {
             Phase::Init(Some(init)) if init == call => self.life.phase = Phase::Init(None),
             Phase::Start(Some(start)) if start == call => self.life.phase = Phase::Start(None),
             _ => {}
+        }
+        if self
+            .life
+            .once_more
+            .take_if(|asked| *asked == call)
+            .is_some()
+        {
+            let others = self.members().filter(|member| !self.are_ours(out, *member));
+            let others: Vec<_> = others.collect();
+            self.life.to_ask.extend(others);
         }
         if self.life.is_ping(call) {
             self.life.ping = None;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use folkmoot_core::channel::{ChannelEvent, ChannelStats};
+use folkmoot_core::engine::Output;
 use folkmoot_core::wire::ACK_FRAME;
 
 use crate::acks::{frame, with_tomcat};
@@ -145,6 +146,18 @@ fn connections_are_bounded_and_silent_ones_make_room() {
     }
     assert_eq!(net.connect(0), None, "nobody to make room");
     assert_eq!(net.nodes[0].channel.stats().accepts_refused, 1);
+}
+
+#[test]
+fn whoever_makes_room_keeps_its_slot_until_the_driver_has_closed_it() {
+    let (mut net, _) = with_tomcat(|config| config.limits.connections_max = 1);
+    let (now, from) = (net.now, "10.9.9.9:999".parse().unwrap());
+    let channel = &mut net.nodes[0].channel;
+    let first = channel.accept(now, from).unwrap();
+    let second = channel.accept(now, from).unwrap();
+    assert_ne!(first.slot(), second.slot());
+    let closes = |output| output == Output::Close { conn: first };
+    assert!(std::iter::from_fn(|| channel.poll_output()).any(closes));
 }
 
 #[test]

@@ -83,8 +83,6 @@ const PATIENCE: Duration = Duration::from_secs(16);
 const CALM_AFTER: Duration = Duration::from_secs(9);
 /// So long after a message on a dead connection the kernel has given the connection up.
 const DEAD_AFTER: Duration = Duration::from_secs(25);
-/// Sessions that every node makes to use every connection once.
-const WARM_UP: u32 = 40;
 /// A node without power is missed, and its sessions have found another place, within this time.
 const MOVED: Duration = Duration::from_secs(16);
 /// How often ended sessions are looked for.
@@ -274,7 +272,7 @@ impl Mode for MapsMode {
         let mut rng = SimRng::fork(self.seed, 12);
         self.clients.clear();
         // What died in silence is found by sending.
-        for _ in 0..WARM_UP {
+        for _ in 0..rules::warm_up_sessions(world.node_ids().count()) {
             for node in world.node_ids() {
                 world.with(node, |node, now| {
                     let id = node.create(now, "0");
@@ -401,9 +399,8 @@ impl MapsMode {
         // all that is being given to a node that starts.
         let client = &self.clients[at];
         let goes_on = self.open.iter().any(|(.., id)| *id == client.id);
-        let rested = !self.moving
-            && !goes_on
-            && client.used_at + Duration::from_millis(50) <= world.now();
+        let rested =
+            !self.moving && !goes_on && client.used_at + Duration::from_millis(50) <= world.now();
         let often = match self.encore {
             true => self.ours.forget.max(100_000),
             false => self.ours.forget,

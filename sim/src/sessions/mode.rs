@@ -70,7 +70,7 @@ fn states(
 }
 
 /// A node makes so many sessions and ends them, each over the connections that its id chooses.
-fn warm_up(world: &mut World<SessionNode>, node: NodeId, sessions: u32) {
+fn warm_up(world: &mut World<SessionNode>, node: NodeId, sessions: usize) {
     world.with(node, |node, now| {
         let context = node.context();
         let cluster = node.cluster_mut();
@@ -87,8 +87,6 @@ fn warm_up(world: &mut World<SessionNode>, node: NodeId, sessions: u32) {
 const EXPIRING_AFTER: i32 = 6;
 /// Bytes that may wait for one member in runs whose queues get full.
 const SHORT_QUEUE: usize = 20_000;
-/// Sessions that every node makes to use every connection once.
-const WARM_UP: u32 = 40;
 /// What a client did so long ago is everywhere, on a network without trouble.
 const SETTLES_WITHIN: Duration = Duration::from_millis(50);
 /// So long after a message on a dead connection the kernel has given the connection up.
@@ -345,8 +343,9 @@ impl Mode for SessionMode {
         self.front.has_liar = false;
         self.front.settles_within = Some(SETTLES_WITHIN);
         // What died in silence is found by sending: sessions choose their connections by their ids.
+        let sessions = rules::warm_up_sessions(world.node_ids().count());
         for node in world.node_ids() {
-            warm_up(world, node, WARM_UP);
+            warm_up(world, node, sessions);
         }
         rules::let_the_dead_rest(world);
         // Who asked somebody who is gone, or could not be reached, takes what has come meanwhile only when it gives up.
