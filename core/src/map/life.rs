@@ -351,8 +351,17 @@ impl<V> ReplicatedMap<V> {
     /// meanwhile.
     fn ask_others_again(&mut self, now: Instant, out: &mut MapOut<'_>) {
         let late = now.since(self.life.announced) > self.config.access_timeout;
-        if late && self.members().any(|member| !self.are_ours(out, member)) {
-            self.life.once_more = self.ask_all(now, out, MapMessageType::Start);
+        let others = self.members().filter(|member| !self.are_ours(out, *member));
+        let others: Vec<_> = others.filter(|_| late).collect();
+        if !others.is_empty() {
+            self.life.once_more = self.ask(now, out, &others, MapMessageType::Start);
+        }
+    }
+
+    /// A Tomcat has heard once more that this node is there: what it made until then it is asked for.
+    pub(super) fn knows_once_more(&mut self, call: CallId, member: MemberIndex) {
+        if self.life.once_more == Some(call) {
+            self.life.to_ask.push(member);
         }
     }
 
@@ -364,15 +373,25 @@ impl<V> ReplicatedMap<V> {
         kind: MapMessageType,
     ) -> Option<CallId> {
         let to: Vec<_> = out.channel.members().map(|(member, _)| member).collect();
+        let call = self.ask(now, out, &to, kind);
+        self.life.failed |= call.is_none() && !to.is_empty();
+        call
+    }
+
+    fn ask(
+        &mut self,
+        now: Instant,
+        out: &mut MapOut<'_>,
+        to: &[MemberIndex],
+        kind: MapMessageType,
+    ) -> Option<CallId> {
         let map_id = self.map_id.clone();
         let block = block_of(out.channel.local_member());
         let message = MapMessage {
             primary: Some(alloc::borrow::Cow::from(&block)),
             ..MapMessage::new(kind, &map_id)
         };
-        let call = self.call(now, out, &to, &message, RpcOption::AllReply);
-        self.life.failed |= call.is_none() && !to.is_empty();
-        call
+        self.call(now, out, to, &message, RpcOption::AllReply)
     }
 
     /// Asks members for what they have.
@@ -429,16 +448,7 @@ impl<V> ReplicatedMap<V> {
             Phase::Start(Some(start)) if start == call => self.life.phase = Phase::Start(None),
             _ => {}
         }
-        if self
-            .life
-            .once_more
-            .take_if(|asked| *asked == call)
-            .is_some()
-        {
-            let others = self.members().filter(|member| !self.are_ours(out, *member));
-            let others: Vec<_> = others.collect();
-            self.life.to_ask.extend(others);
-        }
+        self.life.once_more.take_if(|asked| *asked == call);
         if self.life.is_ping(call) {
             self.life.ping = None;
             let silent =

@@ -283,6 +283,7 @@ impl<V> ReplicatedMap<V> {
         match message.kind() {
             Some(MapMessageType::Init | MapMessageType::Start) => {
                 self.map_member_heard(now, from);
+                self.knows_once_more(call, from);
             }
             Some(MapMessageType::Ping) if self.life.is_ping(call) => {
                 let state = message

@@ -279,6 +279,8 @@ impl Ledger {
         // What is confirmed keeps its order among what is confirmed by the same members in the same way.
         let alike = match confirms {
             true if parcel.lane == 0 && !self.one_connection => return Ok(()),
+            // Whether somebody hostile was to confirm one of them and not the other is not written down here.
+            true if self.has_liar => return Ok(()),
             true => alike(entry.promise == Promise::Queued, &entry.to),
             false => 0,
         };
