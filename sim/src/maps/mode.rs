@@ -259,7 +259,7 @@ impl Mode for MapsMode {
             return Err("the last sessions are under way".into());
         }
         for (id, number) in &self.last {
-            self.whole(world, id, *number)?;
+            self.whole(world, id, *number, None)?;
         }
         // A Tomcat remembers nothing that was removed, and those who send as it does tell nobody.
         if self.all_remember() {
@@ -289,7 +289,7 @@ impl Mode for MapsMode {
         }
         self.shop(world, &mut rng, 200);
         self.all_whole(world, "in calm times");
-        self.tomcats_whole(world, "in calm times");
+        self.tomcats_whole(world, "in calm times", None);
         rules::nothing_is_kept(world, self.connections);
         let nodes = running(world);
         if nodes.len() < 2 || !world.violations().is_empty() {
@@ -304,7 +304,7 @@ impl Mode for MapsMode {
         }
         world.run_for(MOVED);
         self.all_whole(world, "without one node");
-        self.tomcats_whole(world, "without one node");
+        self.tomcats_whole(world, "without one node", None);
         self.counts.survived += self.clients.len() as u64;
         self.shop(world, &mut rng, 100);
         world.boot(victim, Identity::New);
@@ -319,7 +319,7 @@ impl Mode for MapsMode {
         }
         self.shop(world, &mut rng, 100);
         self.all_whole(world, "with everybody again");
-        self.tomcats_whole(world, "with everybody again");
+        self.tomcats_whole(world, "with everybody again", Some(victim));
     }
 
     fn finish(&mut self, _world: &mut World<MapNode>) {}
@@ -678,7 +678,7 @@ impl MapsMode {
         let kept = self.clients.iter().map(|c| (c.id.clone(), Some(c.number)));
         let gone = self.ended.iter().map(|ended| (ended.id.clone(), None));
         let broken: Vec<String> = (kept.chain(gone))
-            .filter_map(|(id, number)| self.whole(world, &id, number).err())
+            .filter_map(|(id, number)| self.whole(world, &id, number, None).err())
             .collect();
         if let Some(first) = broken.first() {
             let what = format!("{when}: {first}, and {} more", broken.len() - 1);
@@ -686,8 +686,9 @@ impl MapsMode {
         }
     }
 
-    /// What clients of the Tomcats made in calm times is whole, too, once they have done nothing for a while.
-    fn tomcats_whole(&self, world: &mut World<MapNode>, when: &str) {
+    /// What clients of the Tomcats made in calm times is whole, too, once they have done nothing for a while. A node that came `back` may keep
+    /// what a Tomcat gave it before it left it out, for it had not started in time.
+    fn tomcats_whole(&self, world: &mut World<MapNode>, when: &str, back: Option<NodeId>) {
         if self.shelves.is_empty() || !world.violations().is_empty() {
             return;
         }
@@ -703,7 +704,7 @@ impl MapsMode {
             own.into_iter()
         });
         let broken: Vec<String> = own
-            .filter_map(|(id, number)| self.whole(world, &id, number).err())
+            .filter_map(|(id, number)| self.whole(world, &id, number, back).err())
             .collect();
         if let Some(first) = broken.first() {
             let what = format!("{when}: {first}, and {} more", broken.len() - 1);
@@ -720,6 +721,7 @@ impl MapsMode {
         world: &World<MapNode>,
         id: &SessionId,
         number: Option<u64>,
+        back: Option<NodeId>,
     ) -> Result<(), String> {
         let nodes = running(world);
         let machines = nodes.iter().filter_map(|node| world.machine(*node));
@@ -728,7 +730,14 @@ impl MapsMode {
             let shelf = shelf.borrow();
             (shelf.role(id), shelf.value(id, ATTRIBUTE))
         });
-        let held: Vec<(Option<EntryState>, Option<String>)> = ours.chain(tomcats).collect();
+        let mut held: Vec<(Option<EntryState>, Option<String>)> = ours.chain(tomcats).collect();
+        let has = |(role, _): &&(Option<EntryState>, _)| *role == Some(EntryState::Backup);
+        if held.iter().filter(has).count() > 1
+            && let Some(at) = back.and_then(|back| nodes.iter().position(|node| *node == back))
+            && let Some(older) = held.get_mut(at).filter(|held| has(&&**held))
+        {
+            *older = (Some(EntryState::Proxy), None);
+        }
         let roles: Vec<Option<EntryState>> = held.iter().map(|(role, _)| *role).collect();
         let Some(number) = number else {
             return match roles.iter().any(Option::is_some) {
