@@ -27,7 +27,7 @@ const ALONE_MIN: u32 = 8;
 const CLAIM: Duration = Duration::from_millis(10);
 
 /// How often a caller looks again before it sleeps.
-const LOOKS: u32 = 4;
+const LOOKS: u32 = 2;
 /// So many waits in which that did not help, and only one of as many tries it again.
 const IN_VAIN_MAX: u32 = 64;
 

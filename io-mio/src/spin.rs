@@ -73,9 +73,9 @@ impl Spin {
 }
 
 /// A processor that comes back later than this went to other work.
-const LATE: Duration = Duration::from_micros(500);
+const LATE: Duration = Duration::from_millis(1);
 /// For so long it is kept then.
-const KEPT_FOR: Duration = Duration::from_millis(100);
+const KEPT_FOR: Duration = Duration::from_millis(20);
 
 /// Lets other threads have the processor for a moment, as long as it comes back soon: threads of our own that have little to do give it
 /// back in microseconds, and none of them has to be woken. Where it comes back late, it is kept for a while.
