@@ -61,8 +61,11 @@ pub fn turn<E: Engine>(shared: &Shared<E>, poller: &mut Poller, driver: bool) ->
         state = shared.lock();
         now = shared.now();
         if state.is_streaming(now) {
-            // What has come meanwhile is read all the same.
+            // Only the writing is left to it: what has come meanwhile is read, and what is due is done.
+            state.work(now);
+            shared.notify(&state);
             drop(state);
+            shared.released();
             return match poll_once(poll, events, Some(Duration::ZERO)) {
                 Err(error) => failed(shared, &error, driver),
                 Ok(()) if events.is_empty() => Turned::Again,

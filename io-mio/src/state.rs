@@ -747,8 +747,14 @@ impl<E: Engine> State<E> {
         }
     }
 
-    /// What earlier turns have left, and what time has brought.
+    /// What earlier turns have left, and what time has brought; writes what streams have gathered.
     pub fn continue_work(&mut self, now: Instant) {
+        self.work(now);
+        self.flush(now);
+    }
+
+    /// As [`continue_work`](Self::continue_work), without the writing.
+    pub(crate) fn work(&mut self, now: Instant) {
         self.returned();
         self.settle(now);
         for _ in 0..self.sockets.ready.len() {
@@ -774,7 +780,6 @@ impl<E: Engine> State<E> {
             self.engine.handle(now, Input::Timeout);
             self.settle(now);
         }
-        self.flush(now);
     }
 
     /// The last turn: what can be written without waiting is, then everything closes.

@@ -1,5 +1,6 @@
 //! Commands from other threads, timers, and the end.
 
+use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -88,6 +89,50 @@ fn a_series(
 fn a_command_writes_by_itself_and_a_burst_gathers() {
     let send = |client: &Handle<Toy>, conn| client.with(|toy, _| toy.send(conn, b"12345678"));
     a_series(|tuning| &mut tuning.coalesce_within, send, true);
+}
+
+/// A thread that sends without a pause writes for itself and has the driver thread keep out of its way, which does the rest all the same:
+/// reads, accepts, answers and looks at the time.
+#[test]
+fn a_thread_that_streams_holds_up_nobody() {
+    const ROUNDS: usize = 20;
+    let (server, addr) = run(Toy::new(Role::Count));
+    let (node, here) = run(Toy::new(Role::Echo));
+    let conn = connect(&node, addr);
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let streaming = scope.spawn(|| {
+            let mut sent = 0;
+            while !over.load(Ordering::Relaxed) {
+                node.with(|toy, _| toy.send(conn, b"12345678"));
+                sent += 8;
+                if sent % (1 << 20) == 0 {
+                    // The toy has no bound of its own.
+                    until(&node, |toy| (toy.conns[&conn].queued == 0).then_some(()));
+                }
+            }
+            sent
+        });
+        for round in 1..=ROUNDS {
+            let mut peer = TcpStream::connect(here).unwrap();
+            peer.set_read_timeout(Some(PATIENCE)).unwrap();
+            peer.write_all(b"and me?").unwrap();
+            let mut echo = [0; 7];
+            peer.read_exact(&mut echo).unwrap();
+            assert_eq!(&echo, b"and me?");
+            node.with(|toy, now| toy.timer = Some(now + Duration::from_millis(1)));
+            until(&node, |toy| (toy.fired == round).then_some(()));
+        }
+        over.store(true, Ordering::Relaxed);
+        let sent = streaming.join().unwrap();
+        // What it left last leaves without another command of its own.
+        until(&server, |toy| {
+            let mut conns = toy.conns.values();
+            conns.any(|conn| conn.received_len == sent).then_some(())
+        });
+    });
+    stop(&node);
+    stop(&server);
 }
 
 #[test]
@@ -298,25 +343,35 @@ fn a_panic_in_the_turn_on_the_driver_thread_is_seen_by_those_who_wait() {
     assert!(TcpStream::connect(addr).is_err());
 }
 
-/// Runs itself again with few descriptors, so that this process keeps its own.
+/// Runs a test of this file again in a process of its own, by a line for the shell in which `"$@"` is the test; whether this is that process.
+fn in_a_process_of_its_own(test: &str, line: &str) -> bool {
+    const CHILD: &str = "FOLKMOOT_TEST_PROCESS";
+    if std::env::var_os(CHILD).is_some() {
+        return true;
+    }
+    let child = common::start(
+        std::process::Command::new("sh")
+            .args(["-c", line, "sh"])
+            .arg(std::env::current_exe().unwrap())
+            .args(["--exact", &format!("commands::{test}")])
+            .env(CHILD, "1")
+            .stdout(std::process::Stdio::piped()),
+    );
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && said.contains("1 passed"),
+        "{said}"
+    );
+    false
+}
+
 #[test]
 fn accepting_rests_without_descriptors_and_goes_on_with_them() {
-    const CHILD: &str = "FOLKMOOT_TEST_FEW_DESCRIPTORS";
-    if std::env::var_os(CHILD).is_none() {
-        let child = common::start(
-            std::process::Command::new("sh")
-                .args(["-c", "ulimit -n 60 && exec \"$0\" --exact \"$1\""])
-                .arg(std::env::current_exe().unwrap())
-                .arg("commands::accepting_rests_without_descriptors_and_goes_on_with_them")
-                .env(CHILD, "1")
-                .stdout(std::process::Stdio::piped()),
-        );
-        let output = child.wait_with_output().unwrap();
-        let said = String::from_utf8_lossy(&output.stdout);
-        assert!(
-            output.status.success() && said.contains("1 passed"),
-            "{said}"
-        );
+    if !in_a_process_of_its_own(
+        "accepting_rests_without_descriptors_and_goes_on_with_them",
+        "ulimit -n 60 && exec \"$@\"",
+    ) {
         return;
     }
     let mut config = config();
