@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use folkmoot_core::channel::{Channel, UniqueId};
+use folkmoot_core::channel::{Channel, Limits, UniqueId};
 
 use crate::machine::{Machine, NodeId};
 use crate::world::{Crash, Identity, NodeState, World};
@@ -152,6 +152,11 @@ pub(crate) fn warm_up_sessions(nodes: usize) -> usize {
 pub(crate) const FEW: usize = 7;
 /// The same for nodes that send as Tomcats do, each from a pool.
 pub(crate) const POOLED: usize = 60;
+
+/// How many connections a node takes in a cluster of so many: at most as many as each may have with each, as its owner would set it up.
+pub(crate) fn connections_max(nodes: u16) -> usize {
+    (usize::from(nodes) * POOLED / 2).max(Limits::default().connections_max)
+}
 
 /// Breaks a rule if something is kept that nobody needs any more: to be asked when nothing is under way. Two nodes may
 /// have `connections` between them.

@@ -165,7 +165,9 @@ impl Mode for GroupMode {
             _ => 0,
         };
         let honest = plan.nodes + tomcats;
+        let connections_max = rules::connections_max(plan.nodes);
         let adjust = move |config: &mut ChannelConfig| {
+            config.limits.connections_max = connections_max;
             config.interceptors.clone_from(&interceptors);
             config.sender.pipelining = pipelining;
             config.limits.queue_bytes_max = queue;

@@ -117,9 +117,11 @@ impl Mode for MapsMode {
         let options = *rng.pick(&[6, 6, 2, 8]);
         let pipelining = !rng.chance(300_000);
         let record_joins = rng.chance(700_000);
+        let connections_max = rules::connections_max(plan.nodes);
         let factory = move |boot: &Boot| {
             let mut channel = ChannelConfig::new(boot.address);
             channel.sender.pipelining = pipelining;
+            channel.limits.connections_max = connections_max;
             let manager = BackupManagerConfig {
                 map_send_options: SendOptions::from_bits(options),
                 record_joins,

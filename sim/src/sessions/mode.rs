@@ -142,6 +142,7 @@ impl Mode for SessionMode {
         if !ours {
             config.channel = |channel: &mut ChannelConfig| channel.sender.pipelining = false;
         }
+        config.connections_max = Some(rules::connections_max(plan.nodes));
         config.late = *rng.pick(&[0, 0, 3]);
         if plan.tight {
             config.queue_bytes_max = Some(SHORT_QUEUE);

@@ -30,6 +30,8 @@ pub struct SessionConfig {
     pub channel: fn(&mut ChannelConfig),
     /// Bytes that may wait for one member, instead of the default.
     pub queue_bytes_max: Option<usize>,
+    /// Connections that others may have to one node, instead of the default.
+    pub connections_max: Option<usize>,
     /// Of every so many lives of nodes one gets its application late; 0 for none.
     pub late: u8,
     /// How the nodes' reading threads are; `None` for none: the engine is handed what has arrived at once.
@@ -47,6 +49,7 @@ impl SessionConfig {
             manager: DeltaManagerConfig::default(),
             channel: |_| {},
             queue_bytes_max: None,
+            connections_max: None,
             late: 0,
             readers: None,
         }
@@ -95,6 +98,9 @@ impl SessionWorld {
             (config.channel)(&mut channel);
             if let Some(most) = config.queue_bytes_max {
                 channel.limits.queue_bytes_max = most;
+            }
+            if let Some(most) = config.connections_max {
+                channel.limits.connections_max = most;
             }
             let cluster = ClusterConfig {
                 channel_send_options: config.send_options,
