@@ -540,7 +540,8 @@ impl Channel {
             let unread = asks && now.since(receiver.acks_since) > patience;
             waiting |= !receiver.partial.is_empty() || asks || ending.is_some();
             let peer = receiver.peer;
-            if ending.is_some_and(|at| at <= now) {
+            let over = ending.is_some_and(|at| at <= now || receiver.ends_in_silence(now));
+            if over {
                 self.close_receiver(conn);
             } else if slow || unread {
                 self.close_receiver(conn);

@@ -7,10 +7,12 @@
 //!
 //! - what wants no ACK is taken as before;
 //! - what wants one is left, for it can't be given: its sender repeats it on the new connection;
-//! - what one of ours says on the new connection waits for the end of the old one, so that the order stays.
+//! - what one of ours says on the new connection waits for the end of the old one, so that the order stays. It does not wait for
+//!   one that is silent: ours ends it at once, or is not there any more.
 
 use alloc::vec::Vec;
 use core::mem;
+use core::time::Duration;
 
 use super::{BadInput, Channel, ChannelListener};
 use crate::engine::{ConnId, Output};
@@ -19,6 +21,17 @@ use crate::transport::conns::Conn;
 use crate::transport::receiver::Receiver;
 
 use super::life::RECEIVERS_EVERY;
+
+/// So long one of ours may say nothing on a connection that is being wound up.
+const SILENCE: Duration = Duration::from_secs(1);
+
+impl Receiver {
+    /// Whether its end, if it is one of ours, will not come any more.
+    pub(super) fn ends_in_silence(&self, now: Instant) -> bool {
+        let ours = self.sender.as_ref().is_some_and(|sender| sender.ours);
+        ours && now.since(self.active_at) > SILENCE
+    }
+}
 
 /// Why a message is not worked off.
 pub(super) enum Stop {
@@ -63,6 +76,7 @@ impl Channel {
     /// A receiver is no more: what waited for its end need not wait any longer.
     pub(super) fn ended(&mut self, receiver: &Receiver) {
         let index = receiver.sender.as_ref().and_then(|sender| sender.index);
+        self.wound_up |= receiver.ending.is_some();
         if let Some(entry) = index.and_then(|index| self.members.get_mut(index))
             && entry.ending_receiver == Some(receiver.number)
         {
@@ -91,15 +105,32 @@ impl Channel {
     pub(super) fn let_go<L: ChannelListener>(&mut self, now: Instant, listener: &mut L) {
         while mem::take(&mut self.wound_up) {
             for slot in 0..self.conns.capacity() {
-                if let Some(conn) = self.conns.at(slot)
-                    && !self.waits(conn)
-                    && let Some(held) = self.take_held(conn)
-                {
-                    self.outputs.push_back(Output::ResumeRead { conn });
-                    self.received(now, conn, &held, listener);
+                let Some(conn) = self.conns.at(slot) else {
+                    continue;
+                };
+                if self.waits(conn) {
+                    continue;
                 }
+                let Some(held) = self.take_held(conn) else {
+                    continue;
+                };
+                if self.is_of_nobody(conn) {
+                    self.close_receiver(conn);
+                    continue;
+                }
+                self.outputs.push_back(Output::ResumeRead { conn });
+                self.received(now, conn, &held, listener);
             }
         }
+    }
+
+    /// Whether the sender has left the table meanwhile: what it said then is out of date.
+    fn is_of_nobody(&self, conn: ConnId) -> bool {
+        let Some(Conn::Receiver(receiver)) = self.conns.get(conn) else {
+            return true;
+        };
+        let index = receiver.sender.as_ref().and_then(|sender| sender.index);
+        index.is_none_or(|index| self.members.get(index).is_none())
     }
 
     /// Whether an earlier connection of the same sender is still being wound up.

@@ -148,6 +148,29 @@ fn what_one_of_ours_says_on_its_next_connection_waits_for_the_end_of_the_last() 
 }
 
 #[test]
+fn what_waits_for_an_end_that_does_not_come_is_taken_after_a_moment_or_goes_with_its_sender() {
+    for gone in [false, true] {
+        let (mut net, member, old) = of_no_use(false);
+        let say = |message: &[u8]| frame_of(&ours(), 8, message);
+        net.write(old, &say(b"x"));
+        let new = net.connect(0).unwrap();
+        net.write(new, &say(b"1"));
+        if gone {
+            let now = net.now;
+            net.nodes[0].channel.remove_member(now, member);
+            net.settle();
+        }
+        assert_eq!(net.messages(0), [b"x"]);
+        net.run(Duration::from_secs(4));
+        assert!(!net.raws[old].open, "gone: {gone}");
+        let taken: &[&[u8]] = if gone { &[] } else { &[b"1"] };
+        assert_eq!(net.messages(0), taken, "gone: {gone}");
+        assert_eq!(net.raws[new].open, !gone);
+        assert_eq!(net.nodes[0].channel.kept().incomplete_bytes, 0);
+    }
+}
+
+#[test]
 fn what_waits_on_a_connection_that_ends_itself_is_taken() {
     let (mut net, _, old) = of_no_use(false);
     let say = |bits, message: &[u8]| frame_of(&ours(), bits, message);
