@@ -86,19 +86,22 @@ impl Readers {
         self.each.get(conn.slot() as usize % count)
     }
 
-    /// Gives a stream to a thread; the flag that is given back keeps the thread from reading as long as it is set.
+    /// What a thread would read a stream by.
     ///
     /// # Errors
-    /// There is no descriptor for its duplicate.
-    pub(crate) fn read(&self, conn: ConnId, socket: &TcpStream) -> io::Result<Arc<AtomicBool>> {
-        let Some(mailbox) = self.of(conn) else {
-            return Err(io::Error::other("no thread reads"));
-        };
+    /// There is no descriptor for it.
+    pub(crate) fn duplicate(socket: &TcpStream) -> io::Result<TcpStream> {
         let duplicate = SockRef::from(socket).try_clone()?;
+        Ok(TcpStream::from_std(duplicate.into()))
+    }
+
+    /// Gives the duplicate of a stream to a thread; the flag that is given back keeps the thread from reading as long as it is set.
+    pub(crate) fn read(&self, conn: ConnId, duplicate: TcpStream) -> Arc<AtomicBool> {
         let paused = Arc::new(AtomicBool::new(false));
-        let socket = TcpStream::from_std(duplicate.into());
-        mailbox.tell(Word::Read(conn, socket, Arc::clone(&paused)));
-        Ok(paused)
+        if let Some(mailbox) = self.of(conn) {
+            mailbox.tell(Word::Read(conn, duplicate, Arc::clone(&paused)));
+        }
+        paused
     }
 
     /// Reading from a stream goes on: its flag has been cleared.

@@ -35,6 +35,8 @@ pub(crate) struct Sockets {
     pub(crate) datagrams_ready: bool,
     /// Accepting rests until then.
     pub(crate) accept_at: Option<Instant>,
+    /// Accepted, and without the descriptor that a reading thread needs: the next to be let in.
+    pub(crate) at_the_door: Option<(TcpStream, SocketAddr)>,
     options: StreamOptions,
     pub(crate) tuning: Tuning,
     pub(crate) stats: DriverStats,
@@ -69,6 +71,7 @@ impl Sockets {
             accept_ready: false,
             datagrams_ready: false,
             accept_at: None,
+            at_the_door: None,
             options: config.streams,
             tuning: config.tuning,
             stats: DriverStats::default(),
@@ -121,13 +124,11 @@ impl Sockets {
         &mut self,
         conn: ConnId,
         mut socket: TcpStream,
+        duplicate: TcpStream,
         peer: SocketAddr,
     ) -> io::Result<()> {
-        let paused = self.readers.read(conn, &socket)?;
-        if let Err(error) = self.watch.opened_for_writing(conn, &mut socket) {
-            self.readers.close(conn);
-            return Err(error);
-        }
+        self.watch.opened_for_writing(conn, &mut socket)?;
+        let paused = self.readers.read(conn, duplicate);
         let mut stream = Stream::new(conn, socket, peer, Phase::Open);
         stream.elsewhere = Some(paused);
         if let Some(former) = self.streams.insert(stream) {
@@ -226,5 +227,6 @@ impl Sockets {
         self.accept_ready = false;
         self.datagrams_ready = false;
         self.accept_at = None;
+        self.at_the_door = None;
     }
 }

@@ -14,6 +14,7 @@ use mio::event::Event;
 use mio::net::TcpStream;
 use socket2::SockRef;
 
+use crate::readers::Readers;
 use crate::reason::close_reason;
 use crate::sockets::Sockets;
 use crate::stream::Phase;
@@ -672,6 +673,11 @@ impl<E: Engine> State<E> {
 
     fn accept(&mut self, now: Instant) {
         self.sockets.accept_ready = false;
+        if let Some((socket, from)) = self.sockets.at_the_door.take()
+            && !self.admit(now, socket, from)
+        {
+            return;
+        }
         for _ in 0..self.sockets.tuning.accepts_per_turn.max(1) {
             let Some(listener) = &self.sockets.listener else {
                 return;
@@ -679,8 +685,9 @@ impl<E: Engine> State<E> {
             match listener.accept() {
                 Ok((socket, from)) => {
                     self.sockets.stats.accepted += 1;
-                    self.admit(now, socket, from);
-                    self.settle(now);
+                    if !self.admit(now, socket, from) {
+                        return;
+                    }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) if self.refused_by_system(now, &error) => return,
@@ -690,29 +697,45 @@ impl<E: Engine> State<E> {
         self.sockets.accept_ready = true;
     }
 
-    pub(crate) fn admit(&mut self, now: Instant, socket: TcpStream, from: std::net::SocketAddr) {
+    /// Lets an accepted stream in, or turns it away; `false` if it has to wait for a descriptor, and accepting rests.
+    fn admit(&mut self, now: Instant, socket: TcpStream, from: std::net::SocketAddr) -> bool {
         if self.sockets.is_full() {
             self.sockets.stats.refused += 1;
             tracing::warn!(%from, "connections_max streams are open: a peer is turned away");
-            return;
+            return true;
         }
         if let Err(error) = self.sockets.configure(SockRef::from(&socket), from) {
             tracing::debug!(%error, %from, "a peer has gone before its stream was set up");
-            return;
+            return true;
         }
+        let duplicate = match self.sockets.readers.any() {
+            true => match Readers::duplicate(&socket) {
+                Ok(duplicate) => Some(duplicate),
+                Err(error) => {
+                    let rests = self.refused_by_system(now, &error);
+                    if rests {
+                        self.sockets.at_the_door = Some((socket, from));
+                    }
+                    return !rests;
+                }
+            },
+            false => None,
+        };
         let Some(conn) = self.engine.accept(now, from) else {
             self.sockets.stats.refused += 1;
-            return;
+            return true;
         };
-        let adopted = match self.sockets.readers.any() {
-            true => self.sockets.adopt_elsewhere(conn, socket, from),
-            false => self.sockets.adopt(conn, socket, from, Phase::Open),
+        let adopted = match duplicate {
+            Some(duplicate) => self.sockets.adopt_elsewhere(conn, socket, duplicate, from),
+            None => self.sockets.adopt(conn, socket, from, Phase::Open),
         };
         if let Err(error) = adopted {
             tracing::warn!(%error, %from, "cannot watch a stream");
             let reason = CloseReason::Failed;
             self.engine.handle(now, Input::Closed { conn, reason });
         }
+        self.settle(now);
+        true
     }
 
     fn receive_datagrams(&mut self, now: Instant) {
