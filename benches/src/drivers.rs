@@ -155,7 +155,11 @@ fn transfers(options: &Options, scratch: &std::path::Path) -> Result<()> {
     Ok(())
 }
 
-fn node(
+/// A node that has `sessions` sessions of 1 KiB, or joins.
+///
+/// # Errors
+/// It cannot be started.
+pub(crate) fn node(
     driver: Driver,
     [port, other]: [u16; 2],
     sessions: u64,

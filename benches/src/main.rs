@@ -14,6 +14,7 @@ const USAGE: &str = "\
 usage: folkmoot-benches peers [--quick] [--rounds N] [--only NAME]... [--list] [--html FILE] [--json FILE] [--readme]
        folkmoot-benches drivers [--quick] [--rounds N] [--only NAME]...
        folkmoot-benches knobs [--quick] [--rounds N] [--only NAME]...
+       folkmoot-benches profile ROW [--side NAME]... [--place free|one|each] [--seconds N] [--symbols FILE]
        folkmoot-benches threads [--quick]
        folkmoot-benches instructions [--update]
        folkmoot-benches first [messages|sessions] [--rounds N]
@@ -22,6 +23,7 @@ usage: folkmoot-benches peers [--quick] [--rounds N] [--only NAME]... [--list] [
            benches/README.md
   drivers  mio against io_uring: messages of every size, and state transfer
   knobs    the settings of docs/tuning.md: what each of their values does to rate, CPU, latency and memory
+  profile  where the processor time of a row of `peers` goes, by `perf`: ours and the raw loop's beside it
   threads  session deltas from several peers, read by the driver thread or by several
   instructions
            instructions of the hot paths, counted by callgrind, against the committed counts; fails if one has more
@@ -45,6 +47,7 @@ fn run(words: &[&str]) -> Result<()> {
         ["drivers", rest @ ..] => drivers::run(&peers::Options::parse(rest)?),
         ["knobs", rest @ ..] => knobs::run(&peers::Options::parse(rest)?),
         ["peers", rest @ ..] => peers::run(&peers::Options::parse(rest)?),
+        ["profile", rest @ ..] => peers::profile::run(rest),
         ["threads", rest @ ..] => threads::run(rest),
         ["instructions"] => instructions::run(false),
         ["instructions", "--update"] => instructions::run(true),

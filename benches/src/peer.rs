@@ -475,10 +475,7 @@ impl Round {
     /// Sends a message and waits for its ACK.
     fn send_and_wait(&self, message: Body<'_>, waiter: &Arc<Waiter>) -> bool {
         waiter.reset();
-        if self
-            .post(message, Some(waiter), std::env::var_os("FM_MORE").is_some())
-            .is_err()
-        {
+        if self.post(message, Some(waiter), false).is_err() {
             return false;
         }
         self.handle

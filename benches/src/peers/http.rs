@@ -43,7 +43,7 @@ end
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Path {
+pub(super) enum Path {
     /// A change of a session.
     Put,
     /// Nothing: the same server without sessions, for what wrk and the server themselves allow.
@@ -56,7 +56,7 @@ const CPU: &str = "CPU of both nodes ≤ 1/4 of Tomcat's";
 const RATE: &str = "requests/s ≥ 3 × Tomcat";
 const WRK: &str = "as many as wrk can ask for (its thread ≥ 95 % busy, or 85,000/s)";
 
-struct Pair {
+pub(super) struct Pair {
     nodes: [Process; 2],
     http: u16,
     /// What wrk runs, once there are sessions.
@@ -64,13 +64,18 @@ struct Pair {
 }
 
 /// What one round has shown, and how busy wrk was.
-struct Round {
-    figures: Figures,
+pub(super) struct Round {
+    pub(super) figures: Figures,
     wrk: f64,
 }
 
 impl Pair {
-    fn start(tools: &Tools, ours: bool, options: u32) -> Result<Self> {
+    /// The ids of both nodes.
+    pub(super) fn ids(&self) -> Vec<u32> {
+        self.nodes.iter().map(Process::id).collect()
+    }
+
+    pub(super) fn start(tools: &Tools, ours: bool, options: u32) -> Result<Self> {
         let [a, b, http, other] = free_ports()?;
         let start = |port: u16, member: u16, http: u16| {
             let directory = tools.scratch.join(format!("web-{ours}-{port}"));
@@ -92,7 +97,7 @@ impl Pair {
         })
     }
 
-    fn ready(&mut self, ours: bool) -> Result<()> {
+    pub(super) fn ready(&mut self, ours: bool) -> Result<()> {
         if !ours {
             started(&mut self.nodes[1])?;
         }
@@ -106,7 +111,7 @@ impl Pair {
         Ok(std::fs::write(&self.script, script)?)
     }
 
-    fn round(&self, path: Path, seconds: u64) -> Result<Round> {
+    pub(super) fn round(&self, path: Path, seconds: u64) -> Result<Round> {
         let cpu = |nodes: &[Process]| -> Result<u64> { nodes.iter().map(Process::cpu_nanos).sum() };
         let before = cpu(&self.nodes)?;
         let of_wrk = children_cpu_nanos();

@@ -1,7 +1,9 @@
 //! The side-by-side run: every peer there is, the same workloads, round by round in turn.
 
+pub mod derived;
 pub mod http;
 pub mod page;
+pub mod profile;
 pub mod report;
 pub mod rows;
 pub mod sessions;
@@ -17,7 +19,8 @@ use crate::compare::median;
 use crate::java::Java;
 use crate::latency::PER_MILLE;
 use crate::peer;
-use report::{Line, Report};
+use derived::InRawLoops;
+use report::{Line, Report, Verdict};
 use rows::{ROWS, Row, Side, Target};
 use side::{Figures, Running, Tools};
 
@@ -106,7 +109,7 @@ impl Options {
 /// The names of all rows.
 fn names() -> Vec<&'static str> {
     let messages = ROWS.iter().map(|row| row.name);
-    let sessions = sessions::DELTAS.iter().map(|(name, ..)| *name);
+    let sessions = sessions::DELTAS.iter().map(|delta| delta.name);
     let transfers = sessions::TRANSFERS.iter().map(|(name, _)| *name);
     let http = http::ROWS.iter().map(|(name, _)| *name);
     messages
@@ -435,7 +438,7 @@ fn judge(row: &Row, figures: &[(Side, Figures)], earlier: &Report) -> Line {
             continue;
         }
         match reached(*target, figures, earlier) {
-            Some((figure, reached)) => line.judge(name, figure, reached),
+            Some((figure, verdict)) => line.give(name, figure, verdict),
             None => line.not_measured(name, "no figure to compare with"),
         }
     }
@@ -453,9 +456,14 @@ fn describe(target: Target) -> (String, Vec<Side>) {
             let name = format!("rate ≥ {times} × {}{who}", against.name());
             (name, vec![of, against])
         }
-        Target::Cpu(most) => (format!("≤ {most} CPU µs"), vec![Side::Ours]),
-        Target::CpuOf(side, most) => (format!("≤ {most} CPU µs ({})", side.name()), vec![side]),
-        Target::Median(side, most) => (format!("p50 ≤ {most} µs ({})", side.name()), vec![side]),
+        Target::Cpu { of, most, .. } => {
+            let who = match of {
+                Side::Ours => String::new(),
+                of => format!(" ({})", of.name()),
+            };
+            (format!("≤ {most} CPU µs{who}"), vec![of])
+        }
+        Target::Median { of, most, .. } => (format!("p50 ≤ {most} µs ({})", of.name()), vec![of]),
         Target::MedianOfRaw(times) => {
             let name = format!("p50 ≤ {times} × raw sockets");
             (name, vec![Side::Ours, Side::Raw])
@@ -476,38 +484,45 @@ fn describe(target: Target) -> (String, Vec<Side>) {
     }
 }
 
-/// What was reached, and whether that is enough; nothing if somebody has not the figure.
+/// What was reached, and what that is worth; nothing if somebody has not the figure.
 fn reached(
     target: Target,
     figures: &[(Side, Figures)],
     earlier: &Report,
-) -> Option<(String, bool)> {
+) -> Option<(String, Verdict)> {
     let of = |side: Side| figures.iter().find(|(s, _)| *s == side).map(|(_, f)| f);
     let middle = |side: Side| of(side)?.latencies.get(4).copied();
     let times = |ratio: f64| format!("{ratio:.2} ×");
-    Some(match target {
+    let (figure, reached) = match target {
         Target::Rate {
             of: who,
             against,
             times: least,
         } => {
             let ratio = of(who)?.rate / of(against)?.rate;
-            (times(ratio), ratio >= least)
+            // What the sockets alone would have reached.
+            let raw = of(Side::Raw).map_or(String::new(), |raw| {
+                format!(
+                    " (raw {:.2} ×)",
+                    raw.rate / of(against).map_or(f64::NAN, |f| f.rate)
+                )
+            });
+            (format!("{ratio:.2} ×{raw}"), ratio >= least)
         }
-        Target::Cpu(most) | Target::CpuOf(_, most) => {
-            let side = match target {
-                Target::CpuOf(side, _) => side,
-                _ => Side::Ours,
-            };
-            let cpu = of(side)?.cpu;
-            // What the sockets alone took in the same minutes: on a busy machine everything costs more.
-            let raw = of(Side::Raw).map_or(String::new(), |raw| format!(" (raw {:.2})", raw.cpu));
-            (format!("{cpu:.2}{raw}"), cpu <= most)
+        Target::Cpu {
+            of: who,
+            most,
+            derived,
+        } => {
+            let raw = of(Side::Raw).map(|raw| raw.cpu);
+            return Some(absolute(of(who)?.cpu, raw, most, derived, ""));
         }
-        Target::Median(side, most) => {
-            let p50 = middle(side)?;
-            (format!("{p50:.1} µs"), p50 <= most)
-        }
+        Target::Median {
+            of: who,
+            most,
+            raw,
+            derived,
+        } => return Some(absolute(middle(who)?, middle(raw), most, derived, " µs")),
         Target::MedianOfRaw(most) => {
             let ratio = middle(Side::Ours)? / middle(Side::Raw)?;
             (times(ratio), ratio <= most)
@@ -538,5 +553,106 @@ fn reached(
             let ratio = of(Side::Ours)?.cpu / one.cpu;
             (times(ratio), ratio <= most)
         }
-    })
+    };
+    Some((figure, Verdict::of(reached)))
+}
+
+/// A figure that is to be at most `most`, which was derived on a machine where the raw loop took `derived`; beside it the
+/// same in raw loops of this run.
+pub(super) fn absolute(
+    value: f64,
+    raw: Option<f64>,
+    most: f64,
+    derived: f64,
+    unit: &str,
+) -> (String, Verdict) {
+    let relative = raw.and_then(|raw| Some((raw, InRawLoops::of(value, raw, most, derived)?)));
+    let figure = match relative {
+        Some((raw, relative)) => format!("{value:.2}{unit} (raw {raw:.2}): {}", relative.words()),
+        None => format!("{value:.2}{unit}"),
+    };
+    let verdict = match relative {
+        _ if value <= most => Verdict::Reached,
+        Some((_, relative)) if relative.is_enough() => Verdict::InRawLoops,
+        _ => Verdict::Missed,
+    };
+    (figure, verdict)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_absolute_target_is_judged_by_its_figure_and_by_raw_loops() {
+        for (value, raw, figure, verdict) in [
+            (
+                7.0,
+                Some(4.0),
+                "7.00 (raw 4.00): 1.75 × raw; the target was 1.60 × raw",
+                Verdict::Reached,
+            ),
+            (
+                22.03,
+                Some(15.1),
+                "22.03 (raw 15.10): 1.46 × raw; the target was 1.60 × raw",
+                Verdict::InRawLoops,
+            ),
+            (
+                25.57,
+                Some(13.9),
+                "25.57 (raw 13.90): 1.84 × raw; the target was 1.60 × raw",
+                Verdict::Missed,
+            ),
+            (22.03, None, "22.03", Verdict::Missed),
+            (7.5, None, "7.50", Verdict::Reached),
+        ] {
+            let judged = absolute(value, raw, 7.5, derived::PING_PONG, "");
+            assert_eq!(judged, (figure.to_owned(), verdict));
+        }
+    }
+
+    #[test]
+    fn every_absolute_target_has_the_raw_loop_it_is_compared_with() {
+        for row in ROWS {
+            for target in row.targets {
+                let (raw, asked) = match *target {
+                    Target::Cpu { most, derived, .. } => (Side::Raw, most / derived),
+                    Target::Median {
+                        raw, most, derived, ..
+                    } => (raw, most / derived),
+                    _ => continue,
+                };
+                assert!(row.sides.contains(&raw), "{}", row.name);
+                assert!(
+                    asked >= 1.0,
+                    "{}: nobody is faster than the sockets",
+                    row.name
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_ratio_to_another_shows_what_the_sockets_alone_reach() {
+        let figures = |rate| Figures {
+            rate,
+            ..Figures::default()
+        };
+        let row = [
+            (Side::Tribes, figures(10.0)),
+            (Side::Ours, figures(24.0)),
+            (Side::Raw, figures(36.0)),
+        ];
+        let target = Target::Rate {
+            of: Side::Ours,
+            against: Side::Tribes,
+            times: 4.0,
+        };
+        let report = Report::new(String::new());
+        let wanted = ("2.40 × (raw 3.60 ×)".to_owned(), Verdict::Missed);
+        assert_eq!(reached(target, &row, &report), Some(wanted));
+        let without = ("2.40 ×".to_owned(), Verdict::Missed);
+        assert_eq!(reached(target, &row[..2], &report), Some(without));
+    }
 }

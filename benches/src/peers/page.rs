@@ -16,11 +16,11 @@ const BARS: [f64; 3] = [420.0, 122.0, 220.0];
 /// None that is known.
 pub fn html(report: &Report) -> Result<String> {
     let mut page = String::from(HEAD);
-    let [reached, missed, open] = report.counts();
+    let [reached, relative, missed, open] = report.counts();
     write!(
         page,
         "<header><h1>Folkmoot and its peers</h1><p>{}</p><p class=sum><b class=yes>{reached} reached</b> \
-         <b class=no>{missed} not reached</b> <b class=open>{open} not measured</b></p></header>",
+         <b class=raw>{relative} only in raw loops</b> <b class=no>{missed} not reached</b> <b class=open>{open} not measured</b></p></header>",
         escape(&report.heading)
     )?;
     targets(&mut page, report)?;
@@ -64,6 +64,7 @@ fn targets(page: &mut String, report: &Report) -> Result<()> {
 fn badge(verdict: &Verdict) -> String {
     let (class, why) = match verdict {
         Verdict::Reached => ("yes", String::new()),
+        Verdict::InRawLoops => ("raw", String::new()),
         Verdict::Missed => ("no", String::new()),
         Verdict::NotMeasured(why) => ("open", format!(" <small>{}</small>", escape(why))),
     };
@@ -78,10 +79,10 @@ fn workload(page: &mut String, line: &Line) -> Result<()> {
     )?;
     for judged in &line.judged {
         if !matches!(judged.verdict, Verdict::NotMeasured(_)) {
-            let class = if judged.verdict == Verdict::Reached {
-                "yes"
-            } else {
-                "no"
+            let class = match judged.verdict {
+                Verdict::Reached => "yes",
+                Verdict::InRawLoops => "raw",
+                _ => "no",
             };
             let (target, figure) = (escape(&judged.target), escape(&judged.figure));
             write!(page, "<span class={class}>{target}: {figure}</span> ")?;
@@ -277,8 +278,8 @@ section{background:var(--card);border:1px solid var(--line);border-radius:8px;pa
 table{border-collapse:collapse;width:100%}th{font-weight:600;color:var(--soft);font-size:12px}\
 th,td{padding:3px 14px 3px 0;text-align:left;vertical-align:top}.r{text-align:right;font-variant-numeric:tabular-nums}\
 tr.first td{border-top:1px solid var(--line);padding-top:6px}\
-b.yes,b.no,b.open,span.yes,span.no{font-weight:600;font-size:12px;padding:1px 8px;border-radius:9px;white-space:nowrap}\
-.yes{color:#166534;background:#dcfce7}.no{color:#991b1b;background:#fee2e2}.open{color:#475569;background:#e2e8f0}\
+b.yes,b.no,b.raw,b.open,span.yes,span.no,span.raw{font-weight:600;font-size:12px;padding:1px 8px;border-radius:9px;white-space:nowrap}\
+.yes{color:#166534;background:#dcfce7}.no{color:#991b1b;background:#fee2e2}.raw{color:#854d0e;background:#fef9c3}.open{color:#475569;background:#e2e8f0}\
 .sum{display:flex;flex-wrap:wrap;gap:6px;margin:0 0 12px}small{color:var(--soft)}.note{color:var(--soft);margin:8px 0 0}\
 .plots{display:flex;flex-wrap:wrap;gap:20px 32px}svg{max-width:100%}svg text{font-size:11.5px;fill:#334155}\
 svg .title{font-size:12.5px;font-weight:600;fill:#0f172a}svg .value{font-variant-numeric:tabular-nums}svg .tick{font-size:9.5px}\

@@ -20,6 +20,8 @@ const MARKS: [&str; 2] = ["<!-- peers: begin -->", "<!-- peers: end -->"];
 pub enum Verdict {
     /// Reached.
     Reached,
+    /// Not reached; but reached if the raw loop of the same run is the measure, as it was where the target was derived.
+    InRawLoops,
     /// Not reached.
     Missed,
     /// Nobody has looked, and why not.
@@ -27,10 +29,19 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// By a figure alone.
+    pub fn of(reached: bool) -> Self {
+        match reached {
+            true => Self::Reached,
+            false => Self::Missed,
+        }
+    }
+
     /// In words.
     pub fn word(&self) -> &'static str {
         match self {
             Self::Reached => "reached",
+            Self::InRawLoops => "not reached; reached in raw loops",
             Self::Missed => "not reached",
             Self::NotMeasured(_) => "not measured",
         }
@@ -93,10 +104,11 @@ impl Line {
 
     /// Adds a target.
     pub fn judge(&mut self, target: String, figure: String, reached: bool) {
-        let verdict = match reached {
-            true => Verdict::Reached,
-            false => Verdict::Missed,
-        };
+        self.give(target, figure, Verdict::of(reached));
+    }
+
+    /// The same with a verdict.
+    pub fn give(&mut self, target: String, figure: String, verdict: Verdict) {
         self.judged.push(Judged {
             target,
             figure,
@@ -183,14 +195,15 @@ impl Report {
         self.lines.iter().filter_map(failed).collect()
     }
 
-    /// Targets reached, missed and not looked at.
-    pub(super) fn counts(&self) -> [usize; 3] {
-        let mut counts = [0; 3];
+    /// Targets reached, reached in raw loops only, missed, and not looked at.
+    pub(super) fn counts(&self) -> [usize; 4] {
+        let mut counts = [0; 4];
         for judged in self.lines.iter().flat_map(|line| &line.judged) {
             counts[match judged.verdict {
                 Verdict::Reached => 0,
-                Verdict::Missed => 1,
-                Verdict::NotMeasured(_) => 2,
+                Verdict::InRawLoops => 1,
+                Verdict::Missed => 2,
+                Verdict::NotMeasured(_) => 3,
             }] += 1;
         }
         counts
@@ -204,6 +217,7 @@ impl Report {
             for judged in &line.judged {
                 let word = match &judged.verdict {
                     Verdict::Reached => "reached".to_owned(),
+                    Verdict::InRawLoops => "**not reached**; reached in raw loops".to_owned(),
                     Verdict::Missed => "**not reached**".to_owned(),
                     Verdict::NotMeasured(why) => format!("not measured: {why}"),
                 };
@@ -220,10 +234,10 @@ impl Report {
     /// # Errors
     /// A file cannot be written.
     pub fn write(&self, html: &Path, json: Option<&Path>, readme: bool) -> Result<()> {
-        let [reached, missed, open] = self.counts();
+        let [reached, relative, missed, open] = self.counts();
         println!("\n{}", self.targets());
         println!(
-            "{reached} reached, {missed} not reached, {open} not measured; {:.0} s; plots in {}",
+            "{reached} reached, {relative} only in raw loops, {missed} not reached, {open} not measured; {:.0} s; plots in {}",
             self.took.as_secs_f64(),
             html.display()
         );

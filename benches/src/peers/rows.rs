@@ -1,5 +1,7 @@
 //! What is measured, and what is to be reached.
 
+use super::derived;
+
 /// Who is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Side {
@@ -75,12 +77,26 @@ pub enum Target {
         /// How many times.
         times: f64,
     },
-    /// CPU microseconds a message, at most.
-    Cpu(f64),
-    /// The same of another side than `Ours`.
-    CpuOf(Side, f64),
-    /// The median latency in microseconds, at most.
-    Median(Side, f64),
+    /// CPU microseconds a message.
+    Cpu {
+        /// Who is judged.
+        of: Side,
+        /// At most so many.
+        most: f64,
+        /// What the raw loop took where this was derived.
+        derived: f64,
+    },
+    /// The median latency in microseconds.
+    Median {
+        /// Who is judged.
+        of: Side,
+        /// At most so many.
+        most: f64,
+        /// Whose raw loop is the one to compare it with.
+        raw: Side,
+        /// What that took where this was derived.
+        derived: f64,
+    },
     /// The median latency, at most so many times that of the raw loop.
     MedianOfRaw(f64),
     /// No message overtaken by a later one.
@@ -149,6 +165,14 @@ const fn ahead_of(against: Side, times: f64) -> Target {
     }
 }
 
+const fn cpu(most: f64, derived: f64) -> Target {
+    Target::Cpu {
+        of: Side::Ours,
+        most,
+        derived,
+    }
+}
+
 /// Our callers' threads, tables and labels are counted too: some hundred a round.
 const NO_ALLOCATIONS: Target = Target::Allocations(0.02);
 /// What an idle member may take, besides what waits.
@@ -164,7 +188,12 @@ pub const ROWS: &[Row] = &[
         name: "sync 512 B, one caller, one core",
         place: Place::OneCore,
         sides: &[Side::Tribes, Side::Ours, Side::Uring, Side::Raw],
-        targets: &[times(4.0), Target::Cpu(7.5), NO_ALLOCATIONS, URING],
+        targets: &[
+            times(4.0),
+            cpu(7.5, derived::PING_PONG),
+            NO_ALLOCATIONS,
+            URING,
+        ],
         ..BASE
     },
     Row {
@@ -178,7 +207,15 @@ pub const ROWS: &[Row] = &[
             Side::RawSpin,
             Side::Redis,
         ],
-        targets: &[Target::MedianOfRaw(1.1), Target::Median(Side::Spin, 10.0)],
+        targets: &[
+            Target::MedianOfRaw(1.1),
+            Target::Median {
+                of: Side::Spin,
+                most: 10.0,
+                raw: Side::RawSpin,
+                derived: derived::PING_PONG_SPINNING_P50,
+            },
+        ],
         ..BASE
     },
     Row {
@@ -196,8 +233,12 @@ pub const ROWS: &[Row] = &[
         ],
         targets: &[
             times(3.5),
-            Target::Cpu(4.0),
-            Target::CpuOf(Side::Tasks, 4.0),
+            cpu(4.0, derived::WINDOW_OF_16),
+            Target::Cpu {
+                of: Side::Tasks,
+                most: 4.0,
+                derived: derived::WINDOW_OF_16,
+            },
             ahead_of(Side::Redis, 3.0),
             Target::Rate {
                 of: Side::Tasks,
@@ -219,7 +260,7 @@ pub const ROWS: &[Row] = &[
         callers: 256,
         tasks: true,
         sides: &[Side::Tribes, Side::Ours, Side::Raw],
-        targets: &[times(15.0), Target::Cpu(1.0), MEMORY],
+        targets: &[times(15.0), cpu(1.0, derived::WINDOW_OF_256), MEMORY],
         ..BASE
     },
     Row {
@@ -227,7 +268,12 @@ pub const ROWS: &[Row] = &[
         options: 0,
         size: 64,
         sides: &[Side::Tribes, Side::Ours, Side::Raw],
-        targets: &[times(10.0), Target::Cpu(0.7), Target::Order, NO_ALLOCATIONS],
+        targets: &[
+            times(10.0),
+            cpu(0.7, derived::JOINED_64_B),
+            Target::Order,
+            NO_ALLOCATIONS,
+        ],
         ..BASE
     },
     Row {
@@ -236,7 +282,7 @@ pub const ROWS: &[Row] = &[
         sides: &[Side::Tribes, Side::Ours, Side::Uring, Side::Raw],
         targets: &[
             times(10.0),
-            Target::Cpu(0.7),
+            cpu(0.7, derived::JOINED_512_B),
             Target::Order,
             NO_ALLOCATIONS,
             URING,
@@ -247,8 +293,13 @@ pub const ROWS: &[Row] = &[
         name: "async 64 B",
         options: 8,
         size: 64,
-        sides: &[Side::Tribes, Side::Ours, Side::Zenoh],
-        targets: &[times(10.0), Target::Cpu(0.7), Target::Order, MEMORY],
+        sides: &[Side::Tribes, Side::Ours, Side::Zenoh, Side::Raw],
+        targets: &[
+            times(10.0),
+            cpu(0.7, derived::JOINED_64_B),
+            Target::Order,
+            MEMORY,
+        ],
         ..BASE
     },
     Row {
@@ -257,7 +308,7 @@ pub const ROWS: &[Row] = &[
         sides: &[Side::Tribes, Side::Ours, Side::Zenoh, Side::Raw],
         targets: &[
             times(10.0),
-            Target::Cpu(0.7),
+            cpu(0.7, derived::JOINED_512_B),
             Target::Order,
             ahead_of(Side::Zenoh, 1.0),
             NO_ALLOCATIONS,
@@ -278,7 +329,7 @@ pub const ROWS: &[Row] = &[
         ],
         targets: &[
             times(4.0),
-            Target::Cpu(3.0),
+            cpu(3.0, derived::ONE_WAY_4_KIB),
             ahead_of(Side::Zenoh, 1.0),
             MEMORY,
             URING,
@@ -313,7 +364,7 @@ pub const ROWS: &[Row] = &[
         name: "64 KiB sync",
         size: 64 * 1024,
         sides: &[Side::Tribes, Side::Ours, Side::Uring, Side::Raw],
-        targets: &[times(2.0), Target::Cpu(70.0), URING],
+        targets: &[times(2.0), cpu(70.0, derived::ANSWERED_64_KIB), URING],
         ..BASE
     },
     Row {
@@ -323,7 +374,7 @@ pub const ROWS: &[Row] = &[
         sides: &[Side::Tribes, Side::Ours, Side::Uring, Side::Raw],
         targets: &[
             times(2.5),
-            Target::Cpu(500.0),
+            cpu(500.0, derived::ONE_WAY_1_MIB),
             Target::ReceiverMemory(64.0),
             MEMORY,
             URING_STREAM,
@@ -336,7 +387,7 @@ pub const ROWS: &[Row] = &[
         sides: &[Side::Tribes, Side::Ours, Side::Uring, Side::Raw],
         targets: &[
             times(3.0),
-            Target::Cpu(500.0),
+            cpu(500.0, derived::ONE_WAY_1_MIB),
             Target::ReceiverMemory(64.0),
             URING,
         ],

@@ -4,25 +4,31 @@ use std::process::Command;
 use std::time::Instant;
 
 use super::report::{Line, Report};
-use super::side::{Figures, Tools, redis_cli, redis_server, wait_for_replica};
-use super::{Options, twice};
+use super::rows::{BASE, Place, Row, Side};
+use super::side::{Figures, Running, Tools, redis_cli, redis_server, wait_for_replica};
+use super::{Options, absolute, derived, twice};
 use crate::Result;
 use crate::compare::{PATIENCE, free_ports, median};
 use crate::latency::PER_MILLE;
 use crate::process::Process;
 
 /// Bytes of the attribute.
-const SIZE: usize = 1024;
+pub(super) const SIZE: usize = 1024;
 const NAMES: [&str; 2] = ["Tomcat", "Folkmoot"];
 
 /// Two nodes of one kind that share a session.
-struct Pair {
+pub(super) struct Pair {
     sender: Process,
     receiver: Process,
 }
 
 impl Pair {
-    fn start(tools: &Tools, ours: bool, options: u32) -> Result<Self> {
+    /// The ids of both nodes.
+    pub(super) fn ids(&self) -> Vec<u32> {
+        vec![self.sender.id(), self.receiver.id()]
+    }
+
+    pub(super) fn start(tools: &Tools, ours: bool, options: u32) -> Result<Self> {
         let [a, b] = free_ports()?;
         let start = |port: u16, other: u16| {
             let directory = tools.scratch.join(format!("delta-{ours}-{port}"));
@@ -41,7 +47,7 @@ impl Pair {
         Ok(Self { sender, receiver })
     }
 
-    fn ready(&mut self, ours: bool) -> Result<()> {
+    pub(super) fn ready(&mut self, ours: bool) -> Result<()> {
         if !ours {
             started(&mut self.receiver)?;
         }
@@ -52,12 +58,12 @@ impl Pair {
     }
 
     /// Both on one processor, or wherever.
-    fn place(&self, processor: Option<usize>) -> Result<()> {
+    pub(super) fn place(&self, processor: Option<usize>) -> Result<()> {
         self.sender.pin(processor)?;
         self.receiver.pin(processor)
     }
 
-    fn round(&mut self, count: u64) -> Result<Figures> {
+    pub(super) fn round(&mut self, count: u64) -> Result<Figures> {
         self.receiver.tell(&format!("expect {count}"))?;
         self.receiver.expect("OK", PATIENCE)?;
         let cpu = self.sender.cpu_nanos()? + self.receiver.cpu_nanos()?;
@@ -121,15 +127,63 @@ pub(super) fn node(
     Ok(command)
 }
 
-/// The rows of deltas: name, send options, times Tomcat's rate, CPU µs.
-pub const DELTAS: [(&str, u32, f64, f64); 2] = [
-    ("session delta 1 KiB, options 6, one core", 6, 4.0, 7.5),
-    ("session delta 1 KiB, options 8", 8, 20.0, 3.0),
+/// A row of deltas.
+#[derive(Clone, Copy, Debug)]
+pub struct Delta {
+    /// For tables.
+    pub name: &'static str,
+    /// Send options, as a number.
+    pub options: u32,
+    /// At least so many times Tomcat's rate.
+    pub times: f64,
+    /// At most so many CPU microseconds.
+    pub most: f64,
+    /// What the raw loop took where that was derived.
+    pub derived: f64,
+}
+
+/// All of them.
+pub const DELTAS: [Delta; 2] = [
+    Delta {
+        name: "session delta 1 KiB, options 6, one core",
+        options: 6,
+        times: 4.0,
+        most: 7.5,
+        derived: derived::PING_PONG,
+    },
+    Delta {
+        name: "session delta 1 KiB, options 8",
+        options: 8,
+        times: 20.0,
+        most: 3.0,
+        derived: derived::JOINED_1_KIB,
+    },
 ];
+
+/// The raw loop that a row of deltas is compared with: messages of as many bytes.
+pub(super) fn raw_row(options: u32) -> Row {
+    Row {
+        options,
+        size: SIZE,
+        place: if options == 6 {
+            Place::OneCore
+        } else {
+            Place::Free
+        },
+        ..BASE
+    }
+}
 
 /// Deltas of 1 KiB with options 6 and 8, one caller; with 6 both ends on one core, as the row of messages it is compared with.
 pub fn deltas(options: &Options, tools: &Tools, report: &mut Report) {
-    for (name, send_options, times, most) in DELTAS {
+    for delta in DELTAS {
+        let Delta {
+            name,
+            options: send_options,
+            times,
+            most,
+            derived,
+        } = delta;
         if !options.wants(name) {
             continue;
         }
@@ -142,12 +196,14 @@ pub fn deltas(options: &Options, tools: &Tools, report: &mut Report) {
             Ok(figures) => {
                 let mut line = Line::new(name);
                 line.unit = "delta";
-                let [tomcat, ours] = &figures;
-                let (ratio, cpu) = (ours.rate / tomcat.rate, ours.cpu);
+                let [tomcat, ours, raw] = &figures;
+                let ratio = ours.rate / tomcat.rate;
                 let [rate, least] = targets;
                 line.judge(rate, format!("{ratio:.2} ×"), ratio >= times);
-                line.judge(least, format!("{cpu:.2}"), cpu <= most);
-                line.figures = NAMES.map(str::to_owned).into_iter().zip(figures).collect();
+                let (figure, verdict) = absolute(ours.cpu, Some(raw.cpu), most, derived, "");
+                line.give(least, figure, verdict);
+                let names = NAMES.into_iter().chain([Side::Raw.name()]);
+                line.figures = names.map(str::to_owned).zip(figures).collect();
                 line
             }
             Err(error) => Line::failed(name, targets.into_iter(), &error.to_string()),
@@ -157,8 +213,8 @@ pub fn deltas(options: &Options, tools: &Tools, report: &mut Report) {
     }
 }
 
-/// All rounds of a row of deltas; the medians of Tomcat and of ours.
-fn delta_rounds(options: &Options, tools: &Tools, send_options: u32) -> Result<[Figures; 2]> {
+/// All rounds of a row of deltas; the medians of Tomcat, of ours, and of the raw loop.
+fn delta_rounds(options: &Options, tools: &Tools, send_options: u32) -> Result<[Figures; 3]> {
     let mut pairs = [
         Pair::start(tools, false, send_options)?,
         Pair::start(tools, true, send_options)?,
@@ -166,13 +222,23 @@ fn delta_rounds(options: &Options, tools: &Tools, send_options: u32) -> Result<[
     for (pair, ours) in pairs.iter_mut().zip([false, true]) {
         pair.ready(ours)?;
     }
-    let mut counts = [200; 2];
-    let mut rounds = [Vec::new(), Vec::new()];
+    let mut sockets = Running::start(tools, Side::Raw, 1)?;
+    let row = raw_row(send_options);
+    let mut counts = [200; 3];
+    let mut rounds = [Vec::new(), Vec::new(), Vec::new()];
     for round in 0..options.warm_up() + options.rounds {
-        for (side, pair) in pairs.iter_mut().enumerate() {
-            // Threads that have come since the last round as well.
-            pair.place((send_options == 6).then_some(0))?;
-            let figures = pair.round(counts[side])?;
+        for side in 0..rounds.len() {
+            let figures = match pairs.get_mut(side) {
+                Some(pair) => {
+                    // Threads that have come since the last round as well.
+                    pair.place((send_options == 6).then_some(0))?;
+                    pair.round(counts[side])?
+                }
+                None => {
+                    sockets.place(row.place)?;
+                    sockets.round(&row, counts[side], options.round())?
+                }
+            };
             if round < options.warm_up() {
                 let next = match round + 1 < options.warm_up() {
                     true => options.warm_up_round(side == 0),

@@ -255,6 +255,11 @@ impl Running {
         Ok(all)
     }
 
+    /// The ids of all its processes.
+    pub fn ids(&self) -> Vec<u32> {
+        self.all().map(Process::id).collect()
+    }
+
     fn cpu_micros(&self) -> Result<f64> {
         let mut sum = 0.0;
         for process in self.all() {
