@@ -72,6 +72,8 @@ struct Waiting {
     under_way: AtomicUsize,
     /// A task has been woken since its thread last looked.
     task_woken: AtomicBool,
+    /// The thread of the tasks, which sleeps in the handle where the driver thread has kept the queue.
+    of_tasks: Mutex<Option<Thread>>,
     /// Those whose outcome is known, to be woken when the engine is free again.
     settled: Mutex<Vec<Arc<Waiter>>>,
     /// Those that are being woken.
@@ -172,6 +174,10 @@ impl Waiting {
             }
             if tasks {
                 self.task_woken.store(true, Ordering::Release);
+                // The task's waker knows of its runtime only.
+                if let Some(thread) = &*lock(&self.of_tasks) {
+                    thread.unpark();
+                }
             }
         }
     }
@@ -365,6 +371,7 @@ impl Round {
     /// One task for each caller, all on this thread.
     fn tasks(self: &Arc<Self>, callers: u32) -> Result<()> {
         let parked = Arc::clone(self);
+        *lock(&self.waiting.of_tasks) = Some(std::thread::current());
         let runtime = tokio::runtime::Builder::new_current_thread()
             .on_thread_park(move || parked.drive())
             .build()?;
