@@ -543,8 +543,9 @@ impl<E: Engine> Handle<E> {
     /// })
     /// ```
     ///
-    /// Whatever else may let a task of the thread go on, a timer or another thread, has to make `done` true and to unpark the thread: nothing but
-    /// the engine's input ends the wait by itself. With [`Tuning::lend`](crate::Tuning::lend) zero it only waits.
+    /// `after` has to [unpark](std::thread::Thread::unpark) this thread, as for [`wait_until`](Self::wait_until): the driver thread may have kept the
+    /// queue, and the waker of a task knows of its runtime only. Whatever else may let a task of the thread go on, a timer or another thread, has to
+    /// make `done` true and to unpark the thread: nothing but the engine's input ends the wait by itself. With [`Tuning::lend`](crate::Tuning::lend) zero it only waits.
     ///
     /// # Panics
     ///
