@@ -151,7 +151,7 @@ fn shares() -> Result<[f64; 3]> {
             }
         });
         for bytes in frames.chunks(READ) {
-            timed(1, &mut || ahead.read(&mut progress, bytes));
+            timed(1, &mut || ahead.read(now, conn, &mut progress, bytes));
             timed(2, &mut || {
                 cluster.handle_read(now, conn, bytes, &mut *ahead);
                 drain(&mut cluster);
@@ -187,7 +187,7 @@ fn side_by_side(threads: usize, repeats: usize) -> Result<(f64, f64)> {
                 scope.spawn(move || {
                     let mut progress = Progress::default();
                     for bytes in (0..repeats).flat_map(|_| frames.chunks(READ)) {
-                        ahead.read(&mut progress, bytes);
+                        ahead.read(now, conn, &mut progress, bytes);
                         let mut cluster = cluster.lock().unwrap_or_else(PoisonError::into_inner);
                         cluster.handle_read(now, conn, bytes, &mut *ahead);
                         while cluster.poll_event().is_some() {}

@@ -54,12 +54,14 @@ pub trait Engine {
 ///
 /// One serves any number of connections, one read after the other: what it has found in a read is in its memory until the next.
 /// It is a matter of time only. Bytes that nobody has read ahead, and such that it could make nothing of, are decoded by the
-/// engine.
+/// engine. What it may do beyond decoding is between it and the engine: a change that touches nothing but what the engine has lent it
+/// may be made at once, and counts as received then. Its answer is the engine's in any case.
 #[cfg(feature = "alloc")]
 pub trait ReadAhead: core::any::Any + Send {
-    /// Decodes what can be decoded of the bytes of one read; `progress` is that of their connection. Hand the same bytes to
-    /// [`Engine::handle_read`] next.
-    fn read(&mut self, progress: &mut Progress, bytes: &[u8]);
+    /// Decodes what can be decoded of the bytes of one read of `conn`, at `now` by the driver's clock; `progress` is that of the
+    /// connection. Hand the same bytes to [`Engine::handle_read`] next, before anything else is read from this connection or by
+    /// this machine. If the connection is no more by then, drop them.
+    fn read(&mut self, now: Instant, conn: ConnId, progress: &mut Progress, bytes: &[u8]);
 }
 
 /// Leaves everything to the engine.
@@ -69,7 +71,7 @@ pub struct NothingAhead;
 
 #[cfg(feature = "alloc")]
 impl ReadAhead for NothingAhead {
-    fn read(&mut self, _: &mut Progress, _: &[u8]) {}
+    fn read(&mut self, _: Instant, _: ConnId, _: &mut Progress, _: &[u8]) {}
 }
 
 /// How far the bytes of one connection have been read ahead: what has to be remembered between two reads.
@@ -82,6 +84,10 @@ pub struct Progress {
     pub(crate) rest: usize,
     /// The stream cannot be followed: the engine will close it.
     pub(crate) lost: bool,
+    /// The frame that is still to come, as far as it is here.
+    pub(crate) split: alloc::vec::Vec<u8>,
+    /// It is too long to be kept here.
+    pub(crate) too_long: bool,
 }
 
 /// A connection or a waiting datagram, as long as it lives: a slot and a generation, so that a completion

@@ -363,7 +363,8 @@ impl<E: Engine> Reader<'_, E> {
             }
         };
         let bytes = self.buffer.get(..len).unwrap_or_default();
-        self.ahead.read(&mut stream.progress, bytes);
+        let read_at = self.shared.now();
+        self.ahead.read(read_at, conn, &mut stream.progress, bytes);
         let mut state = self.shared.lock();
         let now = self.shared.now();
         let open = state.read_elsewhere(now, conn, bytes, &mut *self.ahead);

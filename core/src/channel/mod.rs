@@ -26,6 +26,7 @@ mod layers;
 mod life;
 mod links;
 mod listener;
+mod plain;
 mod receive;
 pub mod rpc;
 mod send;
@@ -45,6 +46,7 @@ pub use engine::ChannelEngine;
 pub use event::{BadInput, ChannelEvent, FaultCause};
 pub use inspect::Kept;
 pub use listener::{ChannelListener, Inbound, MemberIndex, Verdict};
+pub(crate) use plain::Plain;
 pub use send::{Body, Lane, SendError, To};
 pub use stats::{BadInputStats, ChannelStats};
 

@@ -17,7 +17,7 @@ use crate::channel::{
 };
 use crate::java::{Graph, JavaString, Limits};
 use crate::session::{
-    Cx, DeltaManager, DeltaManagerConfig, EventType, MessageError, ReconcileMessage,
+    Ahead, Cx, DeltaManager, DeltaManagerConfig, EventType, MessageError, ReconcileMessage,
     SessionMessage, Source, Wanted,
 };
 use crate::time::Instant;
@@ -37,6 +37,8 @@ pub struct ClusterStats {
     pub unknown_context: u64,
     /// Events dropped because nobody polled them.
     pub events_dropped: u64,
+    /// Deltas that threads had [applied](crate::engine::ReadAhead) before the cluster was handed them.
+    pub applied_ahead: u64,
 }
 
 /// NOCONTEXTMANAGER replies that wait; more are not needed to answer honest members.
@@ -48,6 +50,8 @@ pub(crate) struct Managers {
     slots: Vec<Option<DeltaManager>>,
     by_name: HashMap<JavaString, ContextId>,
     serial: u32,
+    /// Another one whenever a manager has come or gone.
+    pub(super) version: u64,
     pub(crate) events: Events,
     stats: ClusterStats,
     replies: VecDeque<(MemberIndex, JavaString)>,
@@ -87,6 +91,7 @@ impl Managers {
             slots: Vec::new(),
             by_name: HashMap::new(),
             serial: 0,
+            version: 1,
             events: Events::new(config.events_max, config.attribute_events),
             stats: ClusterStats::default(),
             replies: VecDeque::new(),
@@ -136,6 +141,7 @@ impl Managers {
             *place = Some(manager);
         }
         self.by_name.insert(name, context);
+        self.version = self.version.wrapping_add(1);
         Ok(context)
     }
 
@@ -158,6 +164,8 @@ impl Managers {
 
     pub(crate) fn remove(&mut self, context: ContextId) {
         self.maps.remove_backup(context);
+        self.recall(|manager, _| manager.context() == context);
+        self.version = self.version.wrapping_add(1);
         if let Some(manager) = self.get(context) {
             let name = manager.name().clone();
             self.by_name.remove(&name);
@@ -193,6 +201,15 @@ impl Managers {
         for manager in self.slots.iter_mut().flatten() {
             each(manager, &mut self.events);
         }
+    }
+
+    /// Takes back the sessions that some managers have lent.
+    pub(super) fn recall(&mut self, whose: impl Fn(&DeltaManager, &Events) -> bool) {
+        self.for_each(|manager, events| {
+            if whose(manager, events) {
+                manager.sessions.recall();
+            }
+        });
     }
 
     fn is_due(&mut self, at: Option<Instant>) {
@@ -364,7 +381,12 @@ impl Managers {
         };
         let context = self.find(name);
         let mut found = mem::take(&mut self.found);
-        let ahead = message.session.and_then(|payload| found.of(payload));
+        let ahead = message
+            .session
+            .and_then(|payload| found.of(message.timestamp_ms, payload));
+        if matches!(ahead, Some(Ahead::Applied(_))) {
+            self.stats.applied_ahead = self.stats.applied_ahead.wrapping_add(1);
+        }
         let manager = context.and_then(|context| self.get_mut(context));
         let verdict = manager.map(|(manager, events)| {
             let mut cx = Cx {

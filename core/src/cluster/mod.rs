@@ -8,6 +8,7 @@ mod ahead;
 mod commands;
 mod config;
 mod event;
+mod lending;
 mod listener;
 mod managed;
 mod maps;
@@ -23,6 +24,7 @@ pub(crate) use ahead::{Place, place};
 pub use config::{ClusterConfig, ClusterError};
 pub(crate) use event::Events;
 pub use event::{AttributeChange, ClusterEvent, ExpiryCause, Origin, Refusal};
+use lending::Lending;
 pub use listener::ClusterStats;
 use listener::{ByteListener, Managers};
 use managed::Managed;
@@ -60,6 +62,7 @@ pub struct Cluster {
     next_background: Option<Instant>,
     /// What the pump has to do next.
     next_pump: Option<Instant>,
+    lending: Lending,
 }
 
 impl Cluster {
@@ -78,6 +81,7 @@ impl Cluster {
             lagging_told: self.lagging_told,
             next_background: self.next_background,
             next_pump: self.next_pump,
+            lending: Lending::default(),
         })
     }
 
@@ -92,6 +96,7 @@ impl Cluster {
             lagging_told: 0,
             next_background: None,
             next_pump: None,
+            lending: Lending::default(),
             config,
         }
     }
@@ -188,7 +193,8 @@ impl Cluster {
     }
 
     /// The channel, for messages of the application's own. Sessions do not go this way.
-    pub const fn channel_mut(&mut self) -> &mut Channel {
+    pub fn channel_mut(&mut self) -> &mut Channel {
+        self.revoke();
         &mut self.channel
     }
 
@@ -222,7 +228,8 @@ impl Cluster {
     }
 
     /// Sets the wall clock, which goes on with `now`. Timestamps need it, deadlines do not.
-    pub const fn set_wall_clock(&mut self, now: Instant, unix_ms: u64) {
+    pub fn set_wall_clock(&mut self, now: Instant, unix_ms: u64) {
+        self.revoke();
         self.channel.set_wall_clock(now, unix_ms);
     }
 
@@ -271,6 +278,7 @@ impl Cluster {
         let deadline = deadline.and_then(crate::session::BackupManager::deadline);
         self.managers.due = self.managers.due.into_iter().chain(deadline).min();
         self.channel_events(now);
+        self.check_licences();
         Some(result)
     }
 
@@ -331,6 +339,7 @@ impl Cluster {
         self.next_pump = next.into_iter().chain(maps.deadline()).min();
         // What the managers sent may have news of its own.
         self.channel_events(now);
+        self.check_licences();
     }
 
     /// Passes the channel's events on, and uses those that concern the managers.
@@ -421,11 +430,14 @@ impl Engine for Cluster {
             self.pump(now);
         } else {
             self.channel_events(now);
+            self.check_licences();
         }
     }
 
     fn accept(&mut self, now: Instant, from: SocketAddr) -> Option<ConnId> {
-        self.channel.accept(now, from)
+        let accepted = self.channel.accept(now, from);
+        self.check_licences();
+        accepted
     }
 
     fn poll_output(&mut self) -> Option<Output> {
@@ -446,6 +458,7 @@ impl Engine for Cluster {
 
     fn transmitted(&mut self, now: Instant, conn: ConnId, len: usize) {
         self.channel.transmitted(now, conn, len);
+        self.check_licences();
     }
 
     fn read_ahead(&self) -> Box<dyn ReadAhead> {
@@ -462,6 +475,7 @@ impl Engine for Cluster {
         self.handle(now, Input::Received { conn, bytes });
         mem::swap(&mut self.managers.found, &mut ahead.found);
         ahead.found.forget();
+        self.license(conn, ahead);
     }
 }
 

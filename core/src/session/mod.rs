@@ -58,6 +58,8 @@ mod record;
 #[cfg(feature = "alloc")]
 mod send;
 #[cfg(feature = "alloc")]
+mod shard;
+#[cfg(feature = "alloc")]
 mod stamp;
 #[cfg(feature = "alloc")]
 mod state;
@@ -101,9 +103,9 @@ pub use message::{MessageError, SessionMessage, Sharing};
 #[cfg(feature = "alloc")]
 pub use outcome::{ManagerState, TransferOutcome, TransferResult};
 #[cfg(feature = "alloc")]
-pub(crate) use read_delta::ReadDelta;
+pub(crate) use read_delta::{ReadDelta, Spare};
 #[cfg(feature = "alloc")]
-pub(crate) use receive::Source;
+pub(crate) use receive::{Ahead, DeltaAhead, DeltaOutcome, Source};
 #[cfg(feature = "alloc")]
 pub use reconcile::{
     Cursor, Ended, EndedHow, Known, KnownField, RECONCILE_MAGIC, ReconcileBody, ReconcileMessage,
@@ -115,6 +117,8 @@ pub(crate) use reconcile::{SOON, Wanted};
 pub use record::{RecordNotes, SessionHead, SessionRecord};
 #[cfg(feature = "alloc")]
 pub(crate) use send::{Cx, Out};
+#[cfg(feature = "alloc")]
+pub(crate) use shard::Desk;
 #[cfg(feature = "alloc")]
 pub use stamp::Stamp;
 #[cfg(feature = "alloc")]

@@ -8,14 +8,16 @@ use super::delta_request::read_new_session_id;
 use super::delta_session::Applied;
 use super::departed::{Departure, RENAMES_FOLLOWED};
 use super::held::Held;
-use super::read_delta::{FieldRef, ReadDelta};
+use super::read_delta::{FieldRef, ReadDelta, Spare};
 use super::reconcile::{SOON, Wanted};
+use super::shard::Desk;
 use super::stamp::{FieldKey, field_of};
 use super::{Cx, DeltaManager, DeltaSession, EventType, SessionId, SessionMessage, Stamp};
 use crate::channel::{MemberIndex, Verdict};
-use crate::cluster::{AttributeChange, ClusterEvent, ExpiryCause, Origin, Refusal, place};
+use crate::cluster::{AttributeChange, ClusterEvent, Events, ExpiryCause, Origin, Refusal, place};
 use crate::java::{JavaError, JavaString};
 use crate::plant::{Bug, planted};
+use crate::time::Instant;
 
 /// Who sent a message.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,6 +42,54 @@ impl Source {
     }
 }
 
+/// The time, by the driver's clock and in milliseconds since the Unix epoch.
+type Clock = (Instant, i64);
+
+/// What a delta met, beside what it changed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct DeltaOutcome {
+    /// Actions that left a change in force which has not been sent.
+    pub(crate) merged: u64,
+    /// Actions that lost against a change that their writer did not know.
+    pub(crate) conflicts: u64,
+    /// Actions of no known kind.
+    pub(crate) unknown_actions: u64,
+}
+
+/// A delta that a thread has read ahead, and its manager as far as the thread needs to know it.
+pub(crate) struct DeltaAhead<'a> {
+    pub(crate) source: Source,
+    pub(crate) now: Instant,
+    pub(crate) unix_ms: i64,
+    /// `session_last_access_at_start` of the manager.
+    pub(crate) at_start: bool,
+    pub(crate) timestamp_ms: i64,
+    pub(crate) id: &'a [u8],
+    pub(crate) payload: &'a [u8],
+    pub(crate) delta: &'a ReadDelta,
+}
+
+impl DeltaAhead<'_> {
+    /// Applies it to its session if that is lent on these terms, as the manager would.
+    pub(crate) fn apply(&self, desk: &Desk, terms: u64, spare: &mut Spare) -> Option<DeltaOutcome> {
+        if self.delta.session_id(self.payload) != self.id {
+            return None;
+        }
+        let about = About {
+            kind: EventType::SessionDelta,
+            source: self.source,
+            timestamp_ms: self.timestamp_ms,
+            id: self.id,
+            payload: self.payload,
+        };
+        let clock = (self.now, self.unix_ms);
+        desk.with(terms, self.id, |session| {
+            let nobody: Option<fn(JavaString, AttributeChange)> = None;
+            about.apply_delta(clock, session, self.at_start, self.delta, spare, nobody)
+        })
+    }
+}
+
 /// A message on its way to being applied.
 #[derive(Clone, Copy)]
 struct About<'a> {
@@ -50,14 +100,28 @@ struct About<'a> {
     payload: &'a [u8],
 }
 
+/// What a thread has made of a message before the manager gets it.
+pub(crate) enum Ahead<'a> {
+    /// Its delta has been taken apart.
+    Read(&'a mut ReadDelta),
+    /// Its delta has been applied.
+    Applied(DeltaOutcome),
+}
+
 impl DeltaManager {
+    /// Whether its deltas may be applied by threads that read ahead: it has its state, and nobody wants to hear of each attribute.
+    pub(crate) const fn may_lend(&self, events: &Events) -> bool {
+        let tells = self.config.notify_listeners_on_replication && events.wants_attributes();
+        self.join.is_ready() && !tells
+    }
+
     /// Takes a message for this manager; `ahead` is what was found in its payload. `DeltaManager.messageDataReceived`.
     pub(crate) fn receive(
         &mut self,
         cx: &mut Cx<'_>,
         source: Source,
         message: &SessionMessage<'_>,
-        ahead: Option<&mut ReadDelta>,
+        ahead: Option<Ahead<'_>>,
     ) -> Verdict {
         let from = source.index;
         let Some(kind) = message.kind() else {
@@ -75,7 +139,16 @@ impl DeltaManager {
             id: message.session_id.unwrap_or_default(),
             payload: message.session.unwrap_or_default(),
         };
-        let mut ahead =
+        if let Some(Ahead::Applied(outcome)) = ahead {
+            // It is as if it had come when it was applied: what has begun since does not concern it.
+            self.stats.applied(outcome);
+            return Verdict::Processed;
+        }
+        let mut ahead = match ahead {
+            Some(Ahead::Read(found)) => Some(found),
+            _ => None,
+        };
+        ahead =
             ahead.filter(|found| kind == EventType::SessionDelta && found.is_within(&self.config));
         if let Some(found) = &mut ahead {
             mem::swap(&mut self.reading, *found);
@@ -148,7 +221,7 @@ impl DeltaManager {
     fn created(&mut self, cx: &mut Cx<'_>, about: About<'_>) {
         let at_start = self.config.session_last_access_at_start;
         if let Some(session) = self.sessions.get_mut(about.id) {
-            about.use_session(cx, session, at_start);
+            about.use_session((cx.now, cx.unix_ms), session, at_start);
             self.stats.created_known = self.stats.created_known.wrapping_add(1);
             return;
         }
@@ -217,7 +290,7 @@ impl DeltaManager {
             return self.wait(cx, about);
         };
         if let Some(session) = self.sessions.get_mut(id.as_modified_utf8()) {
-            about.use_session(cx, session, at_start);
+            about.use_session((cx.now, cx.unix_ms), session, at_start);
         }
     }
 
@@ -256,64 +329,21 @@ impl DeltaManager {
         let Some(session) = self.sessions.get_mut(id.as_modified_utf8()) else {
             return;
         };
-        let stamp = about.source.stamp(session, about.timestamp_ms);
-        let again = session.history.has_seen(stamp);
-        about.use_session(cx, session, at_start);
-        for action in delta.actions(about.payload) {
-            let pending =
-                session.delta.actions.iter().any(|own| {
-                    own.kind == action.kind && own.name.as_modified_utf8() == action.name
-                });
-            if pending {
-                self.stats.merged = self.stats.merged.wrapping_add(1);
-                continue;
-            }
-            if planted(Bug::RemovalLost) && action.value.is_none() {
-                continue;
-            }
-            let listener;
-            let field = match action.field() {
-                FieldRef::Listener => {
-                    listener = field_of(&action.to_action());
-                    listener.as_ref().map(FieldKey::key)
-                }
-                FieldRef::Named(kind, name) => Some((kind, name)),
-                FieldRef::None => None,
-            };
-            if let Some((kind, name)) = field {
-                // The order of stamps would put right what comes twice or in disorder.
-                let disorder = planted(Bug::DeltaTwice) || planted(Bug::DeltaOutOfOrder);
-                if stamp < session.history.of_ref(kind, name) && !disorder {
-                    let conflict = u64::from(!again);
-                    self.stats.conflicts = self.stats.conflicts.wrapping_add(conflict);
-                    continue;
-                }
-                session.stamp_ref(kind, name, stamp);
-            }
-            let name = tell.then(|| session.name_ref(action.kind, action.name));
-            let change = match session.apply_ref(action, &mut self.spare) {
-                Applied::Added => AttributeChange::Added,
-                Applied::Replaced => AttributeChange::Replaced,
-                Applied::Removed => AttributeChange::Removed,
-                Applied::Other => continue,
-                Applied::Unknown => {
-                    self.stats.unknown_actions = self.stats.unknown_actions.wrapping_add(1);
-                    continue;
-                }
-            };
-            if let Some(name) = name {
-                let (context, id) = (self.context, id.clone());
-                cx.events.push(ClusterEvent::AttributeChanged {
-                    context,
-                    id,
-                    name,
-                    change,
-                    origin: Origin::Remote,
-                });
-            }
-        }
-        // Whatever the delta says of it: its request is over.
-        session.is_new = false;
+        let (context, events) = (self.context, &mut *cx.events);
+        let told = |name, change| {
+            events.push(ClusterEvent::AttributeChanged {
+                context,
+                id: id.clone(),
+                name,
+                change,
+                origin: Origin::Remote,
+            });
+        };
+        let clock = (cx.now, cx.unix_ms);
+        let spare = &mut self.spare;
+        let outcome =
+            about.apply_delta(clock, session, at_start, delta, spare, tell.then_some(told));
+        self.stats.applied(outcome);
         #[cfg(feature = "plant")]
         if planted(Bug::DeltaTwice) {
             match self.last_delta.take() {
@@ -359,7 +389,7 @@ impl DeltaManager {
             self.stats.late_dropped = self.stats.late_dropped.wrapping_add(1);
             return;
         }
-        about.use_session(cx, session, at_start);
+        about.use_session((cx.now, cx.unix_ms), session, at_start);
         if old != new {
             self.rename(cx, &old, &new, stamp, Origin::Remote);
         }
@@ -454,13 +484,80 @@ impl DeltaManager {
 
 impl<'a> About<'a> {
     /// Somebody has used the session. Who did so last is its primary.
-    fn use_session(&self, cx: &Cx<'_>, session: &mut DeltaSession, at_start: bool) {
+    fn use_session(&self, (now, unix_ms): Clock, session: &mut DeltaSession, at_start: bool) {
         let stamp = self.source.stamp(session, self.timestamp_ms);
-        session.access(cx.now, cx.unix_ms);
+        session.access(now, unix_ms);
         if session.history.saw(stamp) {
             session.primary &= planted(Bug::TwoPrimaries);
         }
-        session.end_access(cx.now, cx.unix_ms, at_start);
+        session.end_access(now, unix_ms, at_start);
+    }
+
+    /// Applies what was found in the payload, whoever has the session at the moment: the manager, or a thread that reads ahead. `told` hears
+    /// of each attribute that has changed.
+    fn apply_delta(
+        &self,
+        clock: Clock,
+        session: &mut DeltaSession,
+        at_start: bool,
+        delta: &ReadDelta,
+        spare: &mut Spare,
+        mut told: Option<impl FnMut(JavaString, AttributeChange)>,
+    ) -> DeltaOutcome {
+        let mut outcome = DeltaOutcome::default();
+        let stamp = self.source.stamp(session, self.timestamp_ms);
+        let again = session.history.has_seen(stamp);
+        self.use_session(clock, session, at_start);
+        for action in delta.actions(self.payload) {
+            let pending =
+                session.delta.actions.iter().any(|own| {
+                    own.kind == action.kind && own.name.as_modified_utf8() == action.name
+                });
+            if pending {
+                outcome.merged = outcome.merged.wrapping_add(1);
+                continue;
+            }
+            if planted(Bug::RemovalLost) && action.value.is_none() {
+                continue;
+            }
+            let listener;
+            let field = match action.field() {
+                FieldRef::Listener => {
+                    listener = field_of(&action.to_action());
+                    listener.as_ref().map(FieldKey::key)
+                }
+                FieldRef::Named(kind, name) => Some((kind, name)),
+                FieldRef::None => None,
+            };
+            if let Some((kind, name)) = field {
+                // The order of stamps would put right what comes twice or in disorder.
+                let disorder = planted(Bug::DeltaTwice) || planted(Bug::DeltaOutOfOrder);
+                if stamp < session.history.of_ref(kind, name) && !disorder {
+                    outcome.conflicts = outcome.conflicts.wrapping_add(u64::from(!again));
+                    continue;
+                }
+                session.stamp_ref(kind, name, stamp);
+            }
+            let name = told
+                .is_some()
+                .then(|| session.name_ref(action.kind, action.name));
+            let change = match session.apply_ref(action, spare) {
+                Applied::Added => AttributeChange::Added,
+                Applied::Replaced => AttributeChange::Replaced,
+                Applied::Removed => AttributeChange::Removed,
+                Applied::Other => continue,
+                Applied::Unknown => {
+                    outcome.unknown_actions = outcome.unknown_actions.wrapping_add(1);
+                    continue;
+                }
+            };
+            if let (Some(name), Some(told)) = (name, &mut told) {
+                told(name, change);
+            }
+        }
+        // Whatever the delta says of it: its request is over.
+        session.is_new = false;
+        outcome
     }
 
     fn of_held(held: &'a Held) -> Self {

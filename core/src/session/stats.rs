@@ -1,6 +1,7 @@
 //! What a manager counts.
 
 use super::EventCounters;
+use super::receive::DeltaOutcome;
 use crate::cluster::ExpiryCause;
 
 /// Counters of a manager; they count only while `enable_statistics` is true, except for those that tell of something
@@ -84,6 +85,13 @@ pub struct ManagerStats {
 }
 
 impl ManagerStats {
+    /// A delta was applied.
+    pub(crate) const fn applied(&mut self, outcome: DeltaOutcome) {
+        self.merged = self.merged.wrapping_add(outcome.merged);
+        self.conflicts = self.conflicts.wrapping_add(outcome.conflicts);
+        self.unknown_actions = self.unknown_actions.wrapping_add(outcome.unknown_actions);
+    }
+
     /// A session has ended here.
     pub(crate) fn ended(&mut self, unix_ms: i64, creation_time_ms: i64, cause: ExpiryCause) {
         let life_ms = unix_ms.saturating_sub(creation_time_ms);

@@ -1,127 +1,199 @@
 //! The sessions of one manager.
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::cell::OnceCell;
 use core::hash::BuildHasher as _;
 
-use hashbrown::{DefaultHashBuilder, HashTable};
+use hashbrown::DefaultHashBuilder;
 
+use super::shard::{Desk, Local, SHARDS, Shard, shard_of};
 use super::{DeltaSession, SessionId};
 
 /// Sessions by id, in slots that a cursor can walk while the table changes.
-#[derive(Clone, Debug, Default)]
+///
+/// They lie in [`SHARDS`] by their ids. A shard is here or [lent](Self::lend): then it lies on the [`Desk`], where threads that read
+/// ahead apply deltas to its sessions, each shard under a lock of its own. Whoever asks the table for one of its sessions
+/// gets the whole shard back first, so the table is complete to all who have it. Slots and their order are the table's own, and
+/// no session comes or goes while its shard is lent.
+#[derive(Debug)]
 pub(crate) struct SessionTable {
-    slots: Vec<Option<DeltaSession>>,
+    /// Those that are here.
+    shards: [OnceCell<Shard>; SHARDS],
+    desk: Arc<Desk>,
+    slots: Vec<Option<At>>,
     free: Vec<u32>,
-    /// By the hash of their ids, which are not kept a second time.
-    by_id: HashTable<Place>,
+    len: usize,
     hasher: DefaultHashBuilder,
 }
 
 /// Where a session is.
 #[derive(Clone, Copy, Debug)]
-struct Place {
-    /// The hash of its id, so that a table that grows need not look at all sessions.
-    hash: u64,
-    slot: u32,
+struct At {
+    shard: u8,
+    local: Local,
 }
 
-/// Whether the session in a slot has this id.
-fn has_id(slots: &[Option<DeltaSession>], slot: u32, id: &[u8]) -> bool {
-    let session = slots.get(slot as usize).and_then(Option::as_ref);
-    session.is_some_and(|session| session.id.as_modified_utf8() == id)
+impl Default for SessionTable {
+    fn default() -> Self {
+        let hasher = DefaultHashBuilder::default();
+        Self {
+            shards: core::array::from_fn(|_| OnceCell::from(Shard::default())),
+            desk: Arc::new(Desk::new(hasher.clone())),
+            slots: Vec::new(),
+            free: Vec::new(),
+            len: 0,
+            hasher,
+        }
+    }
+}
+
+/// A copy has a desk of its own, with nothing on it.
+impl Clone for SessionTable {
+    fn clone(&self) -> Self {
+        let shard = |number| self.shard(number).cloned().unwrap_or_default();
+        Self {
+            shards: core::array::from_fn(|number| OnceCell::from(shard(number))),
+            desk: Arc::new(Desk::new(self.hasher.clone())),
+            slots: self.slots.clone(),
+            free: self.free.clone(),
+            len: self.len,
+            hasher: self.hasher.clone(),
+        }
+    }
 }
 
 impl SessionTable {
+    /// Where its shards lie when they are lent.
+    pub(crate) const fn desk(&self) -> &Arc<Desk> {
+        &self.desk
+    }
+
+    /// Lends all shards that are here, to those who know `terms`.
+    pub(crate) fn lend(&mut self, terms: u64) {
+        for (number, place) in self.shards.iter_mut().enumerate() {
+            if let Some(shard) = place.take()
+                && let Err(shard) = self.desk.put(number, terms, shard)
+            {
+                // It was taken from there, so the place is empty.
+                let _ = place.set(shard);
+            }
+        }
+    }
+
+    /// Takes all shards back: what is applied to them by others has been applied by now.
+    pub(crate) fn recall(&mut self) {
+        for number in 0..SHARDS {
+            self.shard(number);
+        }
+    }
+
+    /// A shard, which is here from now on.
+    fn shard(&self, number: usize) -> Option<&Shard> {
+        let place = self.shards.get(number)?;
+        Some(place.get_or_init(|| self.desk.take(number)))
+    }
+
+    fn shard_mut(&mut self, number: usize) -> Option<&mut Shard> {
+        let place = self.shards.get_mut(number)?;
+        if place.get().is_none() {
+            // It was empty.
+            let _ = place.set(self.desk.take(number));
+        }
+        place.get_mut()
+    }
+
     /// How many.
-    pub(crate) fn len(&self) -> usize {
-        self.by_id.len()
+    pub(crate) const fn len(&self) -> usize {
+        self.len
     }
 
     /// Slots, empty ones included: where a cursor ends.
-    pub(crate) fn slots(&self) -> usize {
+    pub(crate) const fn slots(&self) -> usize {
         self.slots.len()
     }
 
     /// The session in a slot.
     pub(crate) fn in_slot(&self, slot: usize) -> Option<&DeltaSession> {
-        self.slots.get(slot)?.as_ref()
+        let at = (*self.slots.get(slot)?)?;
+        self.shard(usize::from(at.shard))?.at(at.local)
     }
 
     /// All of them, each with its slot.
     pub(crate) fn occupied(&self) -> impl Iterator<Item = (u32, &DeltaSession)> {
-        let slots = (0u32..).zip(&self.slots);
-        slots.filter_map(|(slot, session)| Some((slot, session.as_ref()?)))
+        let slots = (0u32..).zip(0..self.slots());
+        slots.filter_map(|(number, slot)| Some((number, self.in_slot(slot)?)))
     }
 
     /// The slot of a session.
     pub(crate) fn slot_of(&self, id: &SessionId) -> Option<u32> {
-        self.find(id.as_modified_utf8())
+        let id = id.as_modified_utf8();
+        self.shard(shard_of(id))?.slot_of(self.hash(id), id)
     }
 
-    fn find(&self, id: &[u8]) -> Option<u32> {
-        if self.by_id.is_empty() {
-            return None;
-        }
-        let hash = self.hasher.hash_one(id);
-        let is_there = |place: &Place| place.hash == hash && has_id(&self.slots, place.slot, id);
-        self.by_id.find(hash, is_there).map(|place| place.slot)
-    }
-
-    fn slot(&self, id: &[u8]) -> Option<usize> {
-        self.find(id).map(|slot| slot as usize)
-    }
-
-    /// The id of the session in a slot leads there from now on.
-    fn enter(&mut self, slot: u32) {
-        let session = self.slots.get(slot as usize).and_then(Option::as_ref);
-        if let Some(session) = session {
-            let hash = self.hasher.hash_one(session.id.as_modified_utf8());
-            self.by_id
-                .insert_unique(hash, Place { hash, slot }, |place| place.hash);
-        }
-    }
-
-    /// An id leads nowhere any more; the slot it led to.
-    fn strike(&mut self, id: &[u8]) -> Option<u32> {
-        let hash = self.hasher.hash_one(id);
-        let is_there = |place: &Place| place.hash == hash && has_id(&self.slots, place.slot, id);
-        let entry = self.by_id.find_entry(hash, is_there).ok()?;
-        Some(entry.remove().0.slot)
+    fn hash(&self, id: &[u8]) -> u64 {
+        self.hasher.hash_one(id)
     }
 
     pub(crate) fn contains(&self, id: &[u8]) -> bool {
-        self.find(id).is_some()
+        self.get(id).is_some()
     }
 
     pub(crate) fn get(&self, id: &[u8]) -> Option<&DeltaSession> {
-        self.in_slot(self.slot(id)?)
+        if self.len == 0 {
+            return None;
+        }
+        self.shard(shard_of(id))?.get(self.hash(id), id)
     }
 
     pub(crate) fn get_mut(&mut self, id: &[u8]) -> Option<&mut DeltaSession> {
-        let slot = self.slot(id)?;
-        self.slots.get_mut(slot)?.as_mut()
+        if self.len == 0 {
+            return None;
+        }
+        let hash = self.hash(id);
+        self.shard_mut(shard_of(id))?.get_mut(hash, id)
     }
 
     /// Adds a session; gives the one of the same id that it replaces, whose slot it takes.
     pub(crate) fn insert(&mut self, session: DeltaSession) -> Option<DeltaSession> {
-        if let Some(slot) = self.slot(session.id.as_modified_utf8()) {
-            return self.slots.get_mut(slot)?.replace(session);
+        if let Some(present) = self.get_mut(session.id.as_modified_utf8()) {
+            return Some(core::mem::replace(present, session));
         }
         let slot = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);
             u32::try_from(self.slots.len().saturating_sub(1)).unwrap_or(u32::MAX)
         });
-        if let Some(place) = self.slots.get_mut(slot as usize) {
-            *place = Some(session);
-            self.enter(slot);
-        }
+        self.enter(slot, session);
+        self.len = self.len.saturating_add(1);
         None
     }
 
+    /// Puts a session that is in no shard into the one that its id belongs to.
+    fn enter(&mut self, slot: u32, session: DeltaSession) {
+        let id = session.id.as_modified_utf8();
+        let (number, hash) = (shard_of(id), self.hash(id));
+        let local = self
+            .shard_mut(number)
+            .map(|shard| shard.add(hash, slot, session));
+        if let Some(place) = self.slots.get_mut(slot as usize) {
+            let shard = u8::try_from(number).unwrap_or_default();
+            *place = local.map(|local| At { shard, local });
+        }
+    }
+
+    /// Takes a session from its shard; its slot remains its own.
+    fn take(&mut self, id: &[u8]) -> Option<(u32, DeltaSession)> {
+        let hash = self.hash(id);
+        let (slot, session) = self.shard_mut(shard_of(id))?.take(hash, id)?;
+        *self.slots.get_mut(slot as usize)? = None;
+        Some((slot, session))
+    }
+
     pub(crate) fn remove(&mut self, id: &[u8]) -> Option<DeltaSession> {
-        let slot = self.strike(id)?;
+        let (slot, session) = self.take(id)?;
         self.free.push(slot);
-        self.slots.get_mut(slot as usize)?.take()
+        self.len = self.len.saturating_sub(1);
+        Some(session)
     }
 
     /// Gives a session another id, in its slot; gives the session that had that id before, if any.
@@ -130,18 +202,16 @@ impl SessionTable {
             return None;
         }
         let replaced = self.remove(new.as_modified_utf8());
-        if let Some(slot) = self.strike(old) {
-            if let Some(Some(session)) = self.slots.get_mut(slot as usize) {
-                session.id = new.clone();
-            }
-            self.enter(slot);
+        if let Some((slot, mut session)) = self.take(old) {
+            session.id = new.clone();
+            self.enter(slot, session);
         }
         replaced
     }
 
     /// All of them, in the order of their slots.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &DeltaSession> {
-        self.slots.iter().flatten()
+        (0..self.slots()).filter_map(|slot| self.in_slot(slot))
     }
 }
 

@@ -1,6 +1,7 @@
 //! Clusters and their managers over a network in memory.
 #![cfg(feature = "alloc")]
 
+mod ahead;
 mod backup;
 mod exchange;
 mod life;

@@ -117,7 +117,7 @@ impl Readers {
                 let Some(bytes) = stream.unread.pop_front() else {
                     break;
                 };
-                ahead.read(&mut stream.progress, &bytes);
+                ahead.read(now, **conn, &mut stream.progress, &bytes);
                 let wait = self.rng.below(self.config.wait_max_ns.saturating_add(1));
                 let due = now + std::time::Duration::from_nanos(wait);
                 *holds = Some((due, **conn, bytes));
