@@ -1,7 +1,7 @@
 //! Several peers write deltas of 1 KiB into one application of one node: how the node's threads share the work.
 //!
 //! The peers are bare sockets that write frames made before, so that the node gets the processors. What the
-//! threads decode before they take the engine's lock, and what is done under it, is timed by itself, by the processor time
+//! threads decode and apply before they take the engine's lock, and what is done under it, is timed by itself, by the processor time
 //! of one thread: that says how far more threads can help, however busy the machine is.
 
 use std::io::{Read as _, Write as _};
@@ -127,18 +127,27 @@ fn alone() -> Result<(Cluster, Instant, ContextId, Vec<SessionId>)> {
     Ok((cluster, now, context, ids))
 }
 
-/// What one delta takes: decoded by the engine alone; decoded ahead, and then by the engine. Nanoseconds of processor time.
-fn shares() -> Result<[f64; 3]> {
+/// What one delta takes, in nanoseconds of processor time.
+struct Shares {
+    /// All by the engine.
+    alone: f64,
+    /// Decoded by a thread that has no leave to do more, and the rest by the engine.
+    decoded: [f64; 2],
+    /// Decoded and applied by a thread, each under the lock of the session's shard, and the rest by the engine.
+    applied: [f64; 2],
+}
+
+fn shares() -> Result<Shares> {
     let (mut cluster, now, context, ids) = alone()?;
     let frames = frames(0, &name(&cluster, context), &ids, 0)?;
     let from: SocketAddr = ([127, 0, 0, 1], 9).into();
     let conn = cluster.accept(now, from).ok_or("not accepted")?;
     let mut ahead = cluster.read_ahead();
     let mut progress = Progress::default();
-    let mut rounds: [Vec<f64>; 3] = Default::default();
+    let mut rounds: [Vec<f64>; 5] = Default::default();
     let drain = |cluster: &mut Cluster| while cluster.poll_event().is_some() {};
     for _ in 0..20 {
-        let mut spent = [Duration::ZERO; 3];
+        let mut spent = [Duration::ZERO; 5];
         let mut timed = |which: usize, work: &mut dyn FnMut()| {
             let before = thread_cpu();
             work();
@@ -150,23 +159,39 @@ fn shares() -> Result<[f64; 3]> {
                 drain(&mut cluster);
             }
         });
-        for bytes in frames.chunks(READ) {
-            timed(1, &mut || ahead.read(now, conn, &mut progress, bytes));
-            timed(2, &mut || {
-                cluster.handle_read(now, conn, bytes, &mut *ahead);
-                drain(&mut cluster);
-            });
+        for has_leave in [false, true] {
+            let which = 1 + 2 * usize::from(has_leave);
+            for bytes in frames.chunks(READ) {
+                if !has_leave {
+                    // Whoever has the channel may change anything: that ends all leave.
+                    cluster.channel_mut();
+                }
+                timed(which, &mut || ahead.read(now, conn, &mut progress, bytes));
+                timed(which + 1, &mut || {
+                    cluster.handle_read(now, conn, bytes, &mut *ahead);
+                    drain(&mut cluster);
+                });
+            }
         }
         for (round, spent) in rounds.iter_mut().zip(spent) {
             round.push(spent.as_nanos() as f64 / MADE as f64);
         }
     }
-    check(&cluster, context, 2 * 20 * MADE as u64)?;
-    Ok(rounds.map(|round| median(&round, |nanos| *nanos)))
+    check(&cluster, context, 3 * 20 * MADE as u64)?;
+    let applied = cluster.stats().applied_ahead;
+    if applied != 20 * MADE as u64 {
+        return Err(format!("{applied} deltas were applied ahead").into());
+    }
+    let [alone, decode, apply, ahead, rest] = rounds.map(|round| median(&round, |nanos| *nanos));
+    Ok(Shares {
+        alone,
+        decoded: [decode, apply],
+        applied: [ahead, rest],
+    })
 }
 
-/// The same without sockets and without peers: `threads` of them decode frames that lie in memory, and take one lock to have them applied,
-/// as the driver's reading threads do. Deltas a second, and how many processors' time they took.
+/// The same without sockets and without peers: `threads` of them decode and apply deltas that lie in memory, of one application, and take
+/// one lock to have them answered, as the driver's reading threads do. Deltas a second, and how many processors' time they took.
 fn side_by_side(threads: usize, repeats: usize) -> Result<(f64, f64)> {
     let (mut cluster, now, context, ids) = alone()?;
     let name = name(&cluster, context);
@@ -331,18 +356,21 @@ pub fn run(words: &[&str]) -> Result<()> {
     let rounds = if quick { 3 } else { 5 };
     let repeats = if quick { 25 } else { 100 };
     let processors = std::thread::available_parallelism()?.get();
-    let [alone, ahead, locked] = shares()?;
+    let shares = shares()?;
+    let [decode, apply] = shares.decoded;
+    let [ahead, rest] = shares.applied;
     println!("| one delta of 1 KiB, without sockets | ns of processor time |\n|---|---:|");
-    println!("| all by the engine | {alone:.0} |");
-    println!("| ahead, by any thread | {ahead:.0} |");
-    println!("| the rest, by the engine, under the lock | {locked:.0} |");
+    println!("| all by the engine | {:.0} |", shares.alone);
+    println!("| decoded ahead, by any thread | {decode:.0} |");
+    println!("| then applied and answered by the engine, under its lock | {apply:.0} |");
+    println!("| decoded and applied ahead, under the lock of a shard | {ahead:.0} |");
+    println!("| then answered by the engine, under its lock | {rest:.0} |");
     println!(
-        "\nSo no more than {:.1} threads can be busy with these alone. Without sockets and peers:\n",
-        (ahead + locked) / locked
+        "\nSo no more than {:.1} threads could be busy with decoding alone, and {:.1} are with applying. Without sockets and peers:\n",
+        (decode + apply) / apply,
+        (ahead + rest) / rest
     );
-    println!(
-        "| threads that decode | deltas/s | of one thread's | processors used |\n|---:|---:|---:|---:|"
-    );
+    println!("| threads | deltas/s | of one thread's | processors used |\n|---:|---:|---:|---:|");
     let mut of_one = f64::NAN;
     for threads in 1..=processors.min(4) {
         let measured: Result<Vec<_>> = (0..rounds)

@@ -20,7 +20,8 @@ use super::{DeltaSession, SessionId};
 pub(crate) struct SessionTable {
     /// Those that are here.
     shards: [OnceCell<Shard>; SHARDS],
-    desk: Arc<Desk>,
+    /// Made when somebody first asks for it.
+    desk: OnceCell<Arc<Desk>>,
     slots: Vec<Option<At>>,
     free: Vec<u32>,
     len: usize,
@@ -36,14 +37,13 @@ struct At {
 
 impl Default for SessionTable {
     fn default() -> Self {
-        let hasher = DefaultHashBuilder::default();
         Self {
             shards: core::array::from_fn(|_| OnceCell::from(Shard::default())),
-            desk: Arc::new(Desk::new(hasher.clone())),
+            desk: OnceCell::new(),
             slots: Vec::new(),
             free: Vec::new(),
             len: 0,
-            hasher,
+            hasher: DefaultHashBuilder::default(),
         }
     }
 }
@@ -54,7 +54,7 @@ impl Clone for SessionTable {
         let shard = |number| self.shard(number).cloned().unwrap_or_default();
         Self {
             shards: core::array::from_fn(|number| OnceCell::from(shard(number))),
-            desk: Arc::new(Desk::new(self.hasher.clone())),
+            desk: OnceCell::new(),
             slots: self.slots.clone(),
             free: self.free.clone(),
             len: self.len,
@@ -65,15 +65,17 @@ impl Clone for SessionTable {
 
 impl SessionTable {
     /// Where its shards lie when they are lent.
-    pub(crate) const fn desk(&self) -> &Arc<Desk> {
-        &self.desk
+    pub(crate) fn desk(&self) -> &Arc<Desk> {
+        let hasher = || self.hasher.clone();
+        self.desk.get_or_init(|| Arc::new(Desk::new(hasher())))
     }
 
     /// Lends all shards that are here, to those who know `terms`.
     pub(crate) fn lend(&mut self, terms: u64) {
+        let desk = Arc::clone(self.desk());
         for (number, place) in self.shards.iter_mut().enumerate() {
             if let Some(shard) = place.take()
-                && let Err(shard) = self.desk.put(number, terms, shard)
+                && let Err(shard) = desk.put(number, terms, shard)
             {
                 // It was taken from there, so the place is empty.
                 let _ = place.set(shard);
@@ -91,16 +93,19 @@ impl SessionTable {
     /// A shard, which is here from now on.
     fn shard(&self, number: usize) -> Option<&Shard> {
         let place = self.shards.get(number)?;
-        Some(place.get_or_init(|| self.desk.take(number)))
+        Some(place.get_or_init(|| self.fetch(number)))
     }
 
     fn shard_mut(&mut self, number: usize) -> Option<&mut Shard> {
-        let place = self.shards.get_mut(number)?;
-        if place.get().is_none() {
-            // It was empty.
-            let _ = place.set(self.desk.take(number));
-        }
-        place.get_mut()
+        self.shard(number)?;
+        self.shards.get_mut(number)?.get_mut()
+    }
+
+    /// A shard that is not here.
+    #[cold]
+    fn fetch(&self, number: usize) -> Shard {
+        let desk = self.desk.get();
+        desk.map(|desk| desk.take(number)).unwrap_or_default()
     }
 
     /// How many.
