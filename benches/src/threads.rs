@@ -5,13 +5,13 @@
 //! of one thread: that says how far more threads can help, however busy the machine is.
 
 use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant as StdInstant};
 
 use folkmoot_core::channel::{Channel, ChannelConfig, MembershipConfig, StaticConfig, UniqueId};
 use folkmoot_core::cluster::{Cluster, ClusterConfig, ContextId};
-use folkmoot_core::engine::{Engine, Input, Progress};
+use folkmoot_core::engine::{ConnId, Engine, Gather, Input, Output, Progress};
 use folkmoot_core::java::{JavaBytes, ObjectOutput};
 use folkmoot_core::session::{
     Action, ActionType, DeltaManagerConfig, DeltaRequest, EventType, ManagerState, SessionId,
@@ -49,11 +49,17 @@ fn thread_cpu() -> Duration {
     cpu(libc::CLOCK_THREAD_CPUTIME_ID)
 }
 
-/// The frames of one peer: a delta for one session after the other.
-fn frames(number: usize, name: &[u8], ids: &[SessionId], options: u32) -> Result<Vec<u8>> {
-    let port = u16::try_from(number + 1)?;
+/// The frames of one peer, which listens at `at`: a delta for one session after the other.
+fn frames(
+    number: usize,
+    at: SocketAddr,
+    name: &[u8],
+    ids: &[SessionId],
+    options: u32,
+) -> Result<Vec<u8>> {
     let mut block = Vec::new();
-    Member::new(([127, 0, 0, 9], port).into(), UniqueId([port as u8; 16])).write(&mut block)?;
+    let unique_id = UniqueId([u8::try_from(number + 1)?; 16]);
+    Member::new(at, unique_id).write(&mut block)?;
     let mut frames = Vec::new();
     for made in 0..MADE {
         let id = &ids[(made * PEERS + number) % ids.len()];
@@ -127,6 +133,33 @@ fn alone() -> Result<(Cluster, Instant, ContextId, Vec<SessionId>)> {
     Ok((cluster, now, context, ids))
 }
 
+/// Where a peer would listen, were there sockets.
+fn nowhere(number: usize) -> Result<SocketAddr> {
+    Ok(([127, 0, 0, 9], u16::try_from(number + 1)?).into())
+}
+
+/// Has a peer say something, and the check that follows succeed: then it is a member.
+fn meet(cluster: &mut Cluster, now: Instant, conn: ConnId, frames: &[u8]) -> Result<()> {
+    let bytes = frames.get(..frames.len() / MADE).ok_or("no frame")?;
+    cluster.handle(now, Input::Received { conn, bytes });
+    while let Some(output) = cluster.poll_output() {
+        match output {
+            Output::Connect { conn, .. } => cluster.handle(now, Input::Connected { conn }),
+            Output::Transmit { conn } => {
+                let mut gather = Gather::new();
+                cluster.transmit(conn, &mut gather);
+                let len = gather.len();
+                drop(gather);
+                cluster.transmitted(now, conn, len);
+            }
+            _ => {}
+        }
+    }
+    cluster.handle(now, Input::Timeout);
+    while cluster.poll_event().is_some() {}
+    Ok(())
+}
+
 /// What one delta takes, in nanoseconds of processor time.
 struct Shares {
     /// All by the engine.
@@ -139,9 +172,10 @@ struct Shares {
 
 fn shares() -> Result<Shares> {
     let (mut cluster, now, context, ids) = alone()?;
-    let frames = frames(0, &name(&cluster, context), &ids, 0)?;
+    let frames = frames(0, nowhere(0)?, &name(&cluster, context), &ids, 0)?;
     let from: SocketAddr = ([127, 0, 0, 1], 9).into();
     let conn = cluster.accept(now, from).ok_or("not accepted")?;
+    meet(&mut cluster, now, conn, &frames)?;
     let mut ahead = cluster.read_ahead();
     let mut progress = Progress::default();
     let mut rounds: [Vec<f64>; 5] = Default::default();
@@ -177,7 +211,7 @@ fn shares() -> Result<Shares> {
             round.push(spent.as_nanos() as f64 / MADE as f64);
         }
     }
-    check(&cluster, context, 3 * 20 * MADE as u64)?;
+    check(&cluster, context, 1 + 3 * 20 * MADE as u64)?;
     let applied = cluster.stats().applied_ahead;
     if applied != 20 * MADE as u64 {
         return Err(format!("{applied} deltas were applied ahead").into());
@@ -199,7 +233,8 @@ fn side_by_side(threads: usize, repeats: usize) -> Result<(f64, f64)> {
     for number in 0..threads {
         let from: SocketAddr = ([127, 0, 0, 1], 9).into();
         let conn = cluster.accept(now, from).ok_or("not accepted")?;
-        let frames = frames(number, &name, &ids, 0)?;
+        let frames = frames(number, nowhere(number)?, &name, &ids, 0)?;
+        meet(&mut cluster, now, conn, &frames)?;
         readers.push((conn, frames, cluster.read_ahead()));
     }
     let cluster = Mutex::new(cluster);
@@ -230,7 +265,7 @@ fn side_by_side(threads: usize, repeats: usize) -> Result<(f64, f64)> {
     let took = begun.elapsed().as_secs_f64();
     let total = threads * MADE * repeats;
     let cluster = cluster.into_inner().unwrap_or_else(PoisonError::into_inner);
-    check(&cluster, context, total as u64)?;
+    check(&cluster, context, (total + threads) as u64)?;
     Ok((total as f64 / took, spent.as_secs_f64() / took))
 }
 
@@ -265,8 +300,18 @@ fn round(readers: usize, options: u32, repeats: usize) -> Result<(f64, f64)> {
     node.wait_for(PATIENCE, ready)
         .ok_or("the manager is not ready")?;
     let name = node.inspect(|cluster| name(cluster, context));
-    let frames: Result<Vec<_>> = (0..PEERS)
-        .map(|number| frames(number, &name, &ids, options))
+    // Where the node looks whether a peer is there, which makes it a member.
+    let listeners: std::io::Result<Vec<_>> = (0..PEERS)
+        .map(|_| TcpListener::bind(("127.0.0.1", 0)))
+        .collect();
+    let listeners = listeners?;
+    let frames: Result<Vec<_>> = listeners
+        .iter()
+        .enumerate()
+        .map(|(number, listener)| {
+            let at = listener.local_addr()?;
+            frames(number, at, &name, &ids, options)
+        })
         .collect();
     let frames = frames?;
     let sockets: std::io::Result<Vec<_>> = (0..PEERS)

@@ -160,7 +160,7 @@ pub struct Tuning {
     /// this much later.
     pub lend: Duration,
     /// Threads that read and decode what peers send. Default 0: the driver thread does it all, which costs least CPU time; with more than
-    /// one, each reads some of the connections and decodes session deltas before it takes the engine's lock. More than the processors
+    /// one, each reads some of the connections, and decodes and applies session deltas before it takes the engine's lock. More than the processors
     /// that are free for it are of no use. Not used with io_uring.
     pub readers: usize,
     /// With io_uring: a stream that brings so many bytes in one turn is received by the ring from then on, until it has brought little for

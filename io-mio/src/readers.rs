@@ -1,4 +1,4 @@
-//! Threads that read what peers send, and decode it before they take the engine's lock.
+//! Threads that read what peers send, and decode it, and apply what they may, before they take the engine's lock.
 //!
 //! Each owns some of the accepted streams, with a readiness queue and a buffer of its own: reading, deframing and decoding take as many
 //! cores as there are threads ([`Tuning::readers`](crate::Tuning::readers)). What it has read from a stream it hands to the
