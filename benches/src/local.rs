@@ -11,7 +11,7 @@ use folkmoot_mio::{Bound, Config, Tuning, bind};
 use crate::Result;
 
 /// The unique id of the node at `port`, as the Java programs make it.
-pub(crate) fn unique_id(port: u16) -> UniqueId {
+pub fn unique_id(port: u16) -> UniqueId {
     let mut id = [1; 16];
     id[14..].copy_from_slice(&port.to_be_bytes());
     UniqueId(id)
