@@ -14,16 +14,16 @@ pub(crate) const SHARDS: usize = 16;
 
 /// Which shard an id belongs to: the same on every machine, whatever it hashes with.
 pub(crate) fn shard_of(id: &[u8]) -> usize {
-    let mut sum = 0u64;
-    for word in id.chunks(8) {
-        let mut bytes = [0; 8];
-        for (byte, from) in bytes.iter_mut().zip(word) {
-            *byte = *from;
-        }
-        sum = (sum ^ u64::from_le_bytes(bytes)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        sum ^= sum >> 32;
-    }
-    sum as usize % SHARDS
+    let (words, rest) = id.as_chunks::<8>();
+    let mix = |sum: u64, word: u64| (sum ^ word).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    let sum = words
+        .iter()
+        .fold(0, |sum, word| mix(sum, u64::from_le_bytes(*word)));
+    let sum = rest
+        .iter()
+        .fold(sum, |sum, byte| mix(sum, u64::from(*byte)));
+    // The upper bits depend on all that was multiplied.
+    (sum >> 32) as usize % SHARDS
 }
 
 /// Where a session lies in its shard.
