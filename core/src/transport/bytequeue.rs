@@ -15,7 +15,7 @@ const LARGE_CHUNK_BYTES: usize = 256 * 1024;
 /// Bytes of empty chunks that the whole channel keeps for reuse: as many as a sender that streams has in use, whose queue fills and empties
 /// again and again. With less the allocator gave the rest back to the system each time, and every page of it was new. Those of the kind
 /// that is not in use make room for the other.
-const SPARE_BYTES: usize = 4 * 1024 * 1024;
+const SPARE_BYTES: usize = 2 * 1024 * 1024;
 
 /// Empty chunks, shared by all queues of a channel so that idle connections hold no memory.
 #[derive(Clone, Debug, Default)]
