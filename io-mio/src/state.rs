@@ -673,19 +673,21 @@ impl<E: Engine> State<E> {
 
     fn accept(&mut self, now: Instant) {
         self.sockets.accept_ready = false;
-        if let Some((socket, from)) = self.sockets.at_the_door.take()
-            && !self.admit(now, socket, from)
-        {
-            return;
-        }
         for _ in 0..self.sockets.tuning.accepts_per_turn.max(1) {
             let Some(listener) = &self.sockets.listener else {
                 return;
             };
-            match listener.accept() {
+            let accepted = match self.sockets.at_the_door.take() {
+                Some(waiting) => Ok(waiting),
+                None => listener
+                    .accept()
+                    .inspect(|_| self.sockets.stats.accepted += 1),
+            };
+            match accepted {
                 Ok((socket, from)) => {
-                    self.sockets.stats.accepted += 1;
-                    if !self.admit(now, socket, from) {
+                    let rests = !self.admit(now, socket, from);
+                    self.settle(now);
+                    if rests {
                         return;
                     }
                 }
@@ -734,7 +736,6 @@ impl<E: Engine> State<E> {
             let reason = CloseReason::Failed;
             self.engine.handle(now, Input::Closed { conn, reason });
         }
-        self.settle(now);
         true
     }
 

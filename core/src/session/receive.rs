@@ -139,17 +139,17 @@ impl DeltaManager {
             id: message.session_id.unwrap_or_default(),
             payload: message.session.unwrap_or_default(),
         };
-        if let Some(Ahead::Applied(outcome)) = ahead {
-            // It is as if it had come when it was applied: what has begun since does not concern it.
-            self.stats.applied(outcome);
-            return Verdict::Processed;
-        }
-        let mut ahead = match ahead {
+        let found = match ahead {
+            Some(Ahead::Applied(outcome)) => {
+                // It is as if it had come when it was applied: what has begun since does not concern it.
+                self.stats.applied(outcome);
+                return Verdict::Processed;
+            }
             Some(Ahead::Read(found)) => Some(found),
-            _ => None,
+            None => None,
         };
-        ahead =
-            ahead.filter(|found| kind == EventType::SessionDelta && found.is_within(&self.config));
+        let mut ahead =
+            found.filter(|found| kind == EventType::SessionDelta && found.is_within(&self.config));
         if let Some(found) = &mut ahead {
             mem::swap(&mut self.reading, *found);
             self.ahead = Some(place(about.payload));

@@ -2,6 +2,7 @@
 
 use alloc::vec::Vec;
 use core::fmt;
+#[cfg(feature = "std")]
 use core::hash::BuildHasher as _;
 
 use hashbrown::{DefaultHashBuilder, HashTable};
@@ -124,6 +125,7 @@ impl Shard {
 pub(crate) struct Desk {
     #[cfg(feature = "std")]
     places: [std::sync::Mutex<Option<(u64, Shard)>>; SHARDS],
+    #[cfg(feature = "std")]
     hasher: DefaultHashBuilder,
 }
 
@@ -133,19 +135,16 @@ impl fmt::Debug for Desk {
     }
 }
 
+#[cfg(feature = "std")]
 impl Desk {
     /// An empty one, for shards that hash ids so.
     pub(crate) fn new(hasher: DefaultHashBuilder) -> Self {
         Self {
-            #[cfg(feature = "std")]
             places: core::array::from_fn(|_| std::sync::Mutex::new(None)),
             hasher,
         }
     }
-}
 
-#[cfg(feature = "std")]
-impl Desk {
     fn place(&self, number: usize) -> Option<std::sync::MutexGuard<'_, Option<(u64, Shard)>>> {
         let place = self.places.get(number)?;
         Some(
@@ -196,6 +195,10 @@ impl Desk {
     reason = "with the standard library they have something to do"
 )]
 impl Desk {
+    pub(crate) fn new(_: DefaultHashBuilder) -> Self {
+        Self {}
+    }
+
     pub(crate) const fn put(&self, _: usize, _: u64, shard: Shard) -> Result<(), Shard> {
         Err(shard)
     }
@@ -207,10 +210,9 @@ impl Desk {
     pub(crate) fn with<T>(
         &self,
         _: u64,
-        id: &[u8],
+        _: &[u8],
         _: impl FnOnce(&mut DeltaSession) -> T,
     ) -> Option<T> {
-        let _ = self.hasher.hash_one(id);
         None
     }
 }

@@ -66,8 +66,8 @@ impl Clone for SessionTable {
 impl SessionTable {
     /// Where its shards lie when they are lent.
     pub(crate) fn desk(&self) -> &Arc<Desk> {
-        let hasher = || self.hasher.clone();
-        self.desk.get_or_init(|| Arc::new(Desk::new(hasher())))
+        self.desk
+            .get_or_init(|| Arc::new(Desk::new(self.hasher.clone())))
     }
 
     /// Lends all shards that are here, to those who know `terms`.
