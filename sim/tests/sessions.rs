@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use folkmoot_core::channel::SendOptions;
+use folkmoot_core::channel::{
+    ChannelConfig, MembershipConfig, SendOptions, StaticConfig, StaticMember, UniqueId,
+};
 use folkmoot_core::cluster::ClusterEvent;
 use folkmoot_core::session::{SessionId, TransferResult};
 use folkmoot_sim::sessions::{SessionConfig, SessionWorld};
@@ -396,6 +398,58 @@ fn when_the_donor_dies_the_next_one_is_asked() {
         assert_eq!(world.contents(joiner), world.contents(b));
         let result = transfer(&world, joiner).map(|(result, _)| result);
         assert_eq!(result, Some(TransferResult::Complete), "{how:?} {after} ms");
+        assert_eq!(world.violations(), []);
+    }
+}
+
+/// Makes one of three that are configured.
+fn configured(channel: &mut ChannelConfig) {
+    let members = [0, 1, 2].map(|node: u8| {
+        StaticMember::new(NodeId::new(node.into()).address(), UniqueId([node; 16]))
+    });
+    let mut all = members.iter();
+    let ours = all.find(|member| member.address == channel.address);
+    channel.unique_id = ours.map(|member| member.unique_id);
+    channel.previous_unique_id = None;
+    channel.membership = MembershipConfig::Static(StaticConfig {
+        members: members.into(),
+        ..StaticConfig::default()
+    });
+}
+
+/// Who they are is known from their first messages only, and those come after the question.
+#[test]
+fn configured_members_go_on_for_each_other_when_a_donor_dies() {
+    let network = NetworkConfig {
+        bandwidth: 1_000_000,
+        ..NetworkConfig::quiet()
+    };
+    let mut config = SessionConfig::new(SendOptions::ASYNCHRONOUS);
+    config.channel = configured;
+    for seed in 1..=5 {
+        let mut world = SessionWorld::with_config(seed, network.clone(), config.clone());
+        let [a, b] = world.join_all();
+        let ids = many(&mut world, a, 3000);
+        world.run_for(seconds(5));
+        let joiner = world.join();
+        let received = |world: &SessionWorld| {
+            let node = world.machine(joiner).expect("it runs");
+            let stats = node.manager().map(|manager| *manager.stats());
+            stats.map_or(0, |stats| stats.transfer_sessions_received)
+        };
+        let until = world.now() + seconds(10);
+        while received(&world) == 0 && world.now() < until {
+            world.run_for(millis(10));
+        }
+        world.crash(a, Crash::Process);
+        world.run_for(seconds(40));
+        assert_eq!(world.contents(joiner).len(), ids.len(), "{seed}");
+        assert_eq!(world.contents(joiner), world.contents(b), "{seed}");
+        let result = transfer(&world, joiner).map(|(result, _)| result);
+        assert_eq!(result, Some(TransferResult::Complete), "{seed}");
+        let node = world.machine(joiner).expect("it runs");
+        let stats = node.manager().expect("it has one").stats();
+        assert_eq!(stats.transfers_resumed, 1, "{seed}");
         assert_eq!(world.violations(), []);
     }
 }

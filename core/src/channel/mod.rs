@@ -230,6 +230,13 @@ impl Channel {
         self.members.get(index).is_some_and(|entry| entry.ours)
     }
 
+    /// Whether a member may be a node of this implementation: a configured one of which nothing has been heard tells its payload only
+    /// with its first message.
+    pub(crate) fn may_be_ours(&self, index: MemberIndex) -> bool {
+        let entry = self.members.get(index);
+        entry.is_some_and(|entry| entry.ours || (self.config.sender.pipelining && !entry.seen))
+    }
+
     /// The verified or heard-of member that equals `member`: host, port and unique id.
     pub fn find(&self, member: &Member) -> Option<MemberIndex> {
         self.members

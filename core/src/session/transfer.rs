@@ -309,7 +309,7 @@ impl DeltaManager {
             place,
             new_ms: u64::try_from(since).unwrap_or(u64::MAX),
         });
-        let request = out.channel.is_ours(donor).then_some(Request {
+        let request = out.channel.may_be_ours(donor).then_some(Request {
             transfer: self.join.serial,
             after,
         });

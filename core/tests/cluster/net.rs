@@ -242,7 +242,12 @@ impl Net {
         self.register(node, manager);
     }
 
-    fn start(&self, node: usize, channel: ChannelConfig, config: ClusterConfig) -> Node<Cluster> {
+    pub(crate) fn start(
+        &self,
+        node: usize,
+        channel: ChannelConfig,
+        config: ClusterConfig,
+    ) -> Node<Cluster> {
         let mut seed = [node as u8 + 1; 32];
         seed[1] = (self.now.as_nanos() / 1_000_000_000) as u8;
         let offset = self.unix_offset_ms.get(&node).copied().unwrap_or_default();

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use folkmoot_core::channel::{
+    ChannelConfig, MembershipConfig, StaticConfig, StaticMember, UniqueId,
+};
 use folkmoot_core::cluster::{ClusterConfig, ClusterEvent};
 use folkmoot_core::java::ObjectOutput;
 use folkmoot_core::session::{
@@ -10,7 +13,7 @@ use folkmoot_core::session::{
 };
 use folkmoot_core::wire::SendOptions;
 
-use crate::net::{Kind, Net};
+use crate::net::{Kind, Net, at};
 
 fn plain() -> DeltaManagerConfig {
     DeltaManagerConfig::default()
@@ -457,6 +460,37 @@ fn only_our_own_nodes_are_told_counts() {
         assert_eq!(given.transfer_sessions_given, 3);
         assert_eq!(received.transfer_sessions_received, 3);
     }
+}
+
+/// A configured member's payload comes with its first message, which is later than the question: a Tomcat skips over the note, one of our own
+/// nodes answers it.
+#[test]
+fn a_configured_member_of_which_nothing_was_heard_is_asked_like_one_of_ours() {
+    let mut net = Net::new();
+    let members = [0, 1].map(|node: u8| StaticMember::new(at(node.into()), UniqueId([node; 16])));
+    for member in &members {
+        let mut channel = ChannelConfig::new(member.address);
+        channel.unique_id = Some(member.unique_id);
+        channel.membership = MembershipConfig::Static(StaticConfig {
+            members: members.to_vec(),
+            ..StaticConfig::default()
+        });
+        // As a server does: nothing is heard before it has its application.
+        let node = net.nodes.len();
+        let fresh = net.start(node, channel, ClusterConfig::default());
+        net.nodes.push(fresh);
+        net.register(node, plain());
+        net.run(Duration::from_secs(3));
+        if node == 0 {
+            net.create(0, &[]);
+            net.take_passed();
+        }
+    }
+    assert_eq!(outcome(&net, 1).result, TransferResult::Complete);
+    assert_eq!(outcome(&net, 1).sessions, 1);
+    let ids = net.passed.iter().map(|passed| passed.message().unique_id);
+    let noted = ids.filter(|id| id.is_some_and(|id| id.contains(&b';')));
+    assert_eq!(noted.count(), 3);
 }
 
 #[test]
