@@ -477,15 +477,27 @@ impl<E: Engine> Handle<E> {
     }
 
     /// As [`with`](Self::with), for a thread that has more to do and then waits by [`drive_until`](Self::drive_until) or
-    /// [`wait_until`](Self::wait_until): what the command wants written is left to gather until then, or until
-    /// [`Tuning::coalesce_commands`](crate::Tuning::coalesce_commands) have left theirs. A thread that does not wait must not use it: its bytes
-    /// would stay until the driver has something else to do.
+    /// [`wait_until`](Self::wait_until), or calls [`write_left`](Self::write_left): what the command wants written is left to gather until then,
+    /// or until [`Tuning::coalesce_commands`](crate::Tuning::coalesce_commands) have left theirs. A thread that does neither must not use it:
+    /// its bytes would stay until the driver has something else to do.
     ///
     /// # Panics
     ///
     /// As [`with`](Self::with).
     pub fn with_more<R>(&self, command: impl FnOnce(&mut E, Instant) -> R) -> R {
         self.command(command, Haste::More)
+    }
+
+    /// Writes what commands of any thread have left to gather ([`with_more`](Self::with_more)); does nothing, without the lock, if somebody has
+    /// done so since.
+    ///
+    /// For a task that lets the others of its thread run after its command, and comes back when they have given theirs.
+    ///
+    /// # Panics
+    ///
+    /// As [`with`](Self::with).
+    pub fn write_left(&self) {
+        self.owner.shared.write_left();
     }
 
     /// As [`with`](Self::with), for a command that sends what nobody waits for, so that it may leave a moment later, together with what

@@ -28,6 +28,18 @@ pub struct Delivery {
     slot: Option<Arc<Slot>>,
     home: Arc<Inner>,
     handle: Option<Handle<Engine>>,
+    leaves: Leaves,
+}
+
+/// When a message leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Leaves {
+    /// It has left, or will without our doing.
+    ByItself,
+    /// With those of the tasks that are to run before this one runs again.
+    WithOthers,
+    /// Now: they have run.
+    Now,
 }
 
 /// How a delivery ended.
@@ -66,7 +78,8 @@ impl Delivery {
     }
 
     /// Blocks until every member has answered or failed. Not for tasks: they await the delivery itself.
-    pub fn wait(self) -> Delivered {
+    pub fn wait(mut self) -> Delivered {
+        self.leave();
         let Some(slot) = &self.slot else {
             return Delivered::interrupted();
         };
@@ -91,6 +104,26 @@ impl Delivery {
     }
 }
 
+impl Delivery {
+    /// The message was left to gather ([`Handle::with_more`]): it leaves when the task that awaits it is polled again, so after the tasks
+    /// that were ready to run when it was polled first, together with what they send.
+    pub(crate) fn gathering(mut self) -> Self {
+        if self.handle.is_some() {
+            self.leaves = Leaves::WithOthers;
+        }
+        self
+    }
+
+    /// Writes it, and what others have left, unless somebody has.
+    fn leave(&mut self) {
+        if std::mem::replace(&mut self.leaves, Leaves::ByItself) != Leaves::ByItself
+            && let Some(handle) = &self.handle
+        {
+            handle.write_left();
+        }
+    }
+}
+
 impl Delivered {
     fn interrupted() -> Self {
         Self {
@@ -103,7 +136,16 @@ impl Delivered {
 impl Future for Delivery {
     type Output = Delivered;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Delivered> {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Delivered> {
+        match self.leaves {
+            Leaves::ByItself => {}
+            Leaves::WithOthers => {
+                self.leaves = Leaves::Now;
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            Leaves::Now => self.leave(),
+        }
         let Some(slot) = &self.slot else {
             return Poll::Ready(Delivered::interrupted());
         };
@@ -123,6 +165,7 @@ impl Future for Delivery {
 
 impl Drop for Delivery {
     fn drop(&mut self) {
+        self.leave();
         // A place that nobody else knows any more serves the next message.
         if let Some(mut slot) = self.slot.take()
             && let Some(free) = Arc::get_mut(&mut slot)
@@ -208,6 +251,7 @@ impl Deliveries {
             slot: Some(slot),
             home: Arc::clone(&self.inner),
             handle: handle.cloned(),
+            leaves: Leaves::ByItself,
         }
     }
 

@@ -295,7 +295,10 @@ impl DeltaManager {
     ///
     /// Nothing was sent to anybody; the changes wait for the next attempt.
     pub fn request_completed(&self, id: &SessionId) -> Result<Option<Delivery>, SessionError> {
-        match self.complete(|| id.clone(), None)? {
+        if self.cluster.is_stopped() {
+            return Err(SessionError::Stopped);
+        }
+        match self.completing(|engine, now| self.complete(engine, now, id, None))? {
             Completed::Sent(delivery) => Ok(delivery),
             Completed::Nothing => Ok(None),
         }
@@ -441,6 +444,28 @@ impl DeltaManager {
         }
     }
 
+    /// As [`completing`](Self::completing), for a task: those that are ready to run send theirs before it leaves.
+    fn completing_of_task(
+        &self,
+        command: impl FnOnce(
+            &mut Engine,
+            folkmoot_core::time::Instant,
+        ) -> Result<Completed, SessionError>,
+    ) -> Result<Completed, SessionError> {
+        if self.ack_policy == AckPolicy::Never {
+            return self.completing(command);
+        }
+        let handle = &self.inner().handle;
+        match handle.with_more(command) {
+            Ok(Completed::Sent(Some(delivery))) => Ok(Completed::Sent(Some(delivery.gathering()))),
+            // Nobody waits who could let it leave.
+            other => {
+                handle.write_left();
+                other
+            }
+        }
+    }
+
     /// Begins to wait for a message if the members owe an acknowledgement. To be called under the lock under which it was
     /// sent: it cannot be settled before it is waited for.
     fn expect(&self, id: UniqueId) -> Option<Delivery> {
@@ -448,28 +473,24 @@ impl DeltaManager {
         acknowledged.then(|| self.inner().expect(id))
     }
 
-    /// Ends the request on the session that has the id `id` when the engine is locked.
+    /// Ends the request on the session that has the id `id`, and its use of the session if `leaving`.
     fn complete(
         &self,
-        id: impl FnOnce() -> SessionId,
+        engine: &mut Engine,
+        now: folkmoot_core::time::Instant,
+        id: &SessionId,
         leaving: Option<&Arc<ActiveSession>>,
     ) -> Result<Completed, SessionError> {
-        if self.cluster.is_stopped() {
-            return Err(SessionError::Stopped);
+        let sent = engine.request_completed(now, self.id, id);
+        if let Some(session) = leaving {
+            engine.end_access(now, self.id, id);
+            self.context.active.leave(session);
         }
-        self.completing(|engine, now| {
-            let id = id();
-            let sent = engine.request_completed(now, self.id, &id);
-            if let Some(session) = leaving {
-                engine.end_access(now, self.id, &id);
-                self.context.active.leave(session);
-            }
-            match sent {
-                Ok(None) => Ok(Completed::Nothing),
-                Ok(Some(id)) => Ok(Completed::Sent(self.expect(id))),
-                Err(error) => Err(SessionError::Send(error.to_string())),
-            }
-        })
+        match sent {
+            Ok(None) => Ok(Completed::Nothing),
+            Ok(Some(id)) => Ok(Completed::Sent(self.expect(id))),
+            Err(error) => Err(SessionError::Send(error.to_string())),
+        }
     }
 }
 
@@ -607,7 +628,14 @@ impl SessionStore for DeltaManager {
         session: &Arc<ActiveSession>,
         leave: bool,
     ) -> Result<Completed, SessionError> {
-        self.complete(|| session.id(), leave.then_some(session))
+        if self.cluster.is_stopped() {
+            return Err(SessionError::Stopped);
+        }
+        self.completing_of_task(|engine, now| {
+            // With the engine locked: until then the session may get another id.
+            let id = session.id();
+            self.complete(engine, now, &id, leave.then_some(session))
+        })
     }
 
     fn leave(&self, session: Arc<ActiveSession>) {

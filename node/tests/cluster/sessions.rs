@@ -2,7 +2,13 @@
 
 use std::time::Duration;
 
+use axum::body::Body;
+use axum::extract::Request;
 use folkmoot::{DeltaManagerConfig, Event, SessionError, TransferResult, name_filter};
+use folkmoot_core::session::EventType;
+use http::StatusCode;
+use http::header::COOKIE;
+use tower::ServiceExt as _;
 
 use crate::support::{Node, PATIENCE, Plan, until};
 
@@ -52,6 +58,65 @@ async fn a_session_outlives_the_node_that_made_it() {
         assert_eq!((told.as_ref(), text.as_str()), (Some(&moved), "apple"));
         let (told, text) = nodes[0].ask("/get/cart", Some(&moved)).await;
         assert_eq!((told, text.as_str()), (None, "apple"));
+    }
+}
+
+/// All tasks of a runtime that are ready end their requests before the first of them writes.
+#[tokio::test]
+async fn the_changes_of_requests_that_end_together_leave_in_one_write() {
+    const REQUESTS: usize = 16;
+    let nodes = Plan::of(2).start_all(6);
+    let (told, _) = nodes[0].ask("/set/cart/apple", None).await;
+    let id = told.expect("a cookie");
+    let sent = || nodes[0].manager.stats().sent.get(EventType::SessionDelta);
+    let mut writes = Vec::new();
+    for round in 0..20 {
+        let before = (nodes[0].cluster.driver_stats().writes, sent());
+        let requests = (0..REQUESTS).map(|number| {
+            let (router, id) = (nodes[0].router.clone(), id.clone());
+            async move {
+                let path = format!("/set/a{number}/{round}");
+                let request = Request::builder().uri(path);
+                let request = request.header(COOKIE, format!("JSESSIONID={id}"));
+                let response = router.oneshot(request.body(Body::empty()).unwrap());
+                assert_eq!(response.await.unwrap().status(), StatusCode::OK);
+            }
+        });
+        let mut tasks = tokio::task::JoinSet::new();
+        requests.for_each(|request| drop(tasks.spawn(request)));
+        tasks.join_all().await;
+        assert_eq!(sent() - before.1, REQUESTS as u64);
+        writes.push(nodes[0].cluster.driver_stats().writes - before.0);
+        let all = nodes[1].attributes(&id).expect("it is there");
+        let changed = all.iter().filter(|a| a.ends_with(&format!("={round}")));
+        assert_eq!(changed.count(), REQUESTS, "{all:?}");
+    }
+    // The driver thread may have had something else to do in between, and taken with it what was there.
+    writes.sort_unstable();
+    assert!(writes[writes.len() / 2] <= 2, "{writes:?}");
+}
+
+/// A client that goes away takes nobody's change with it: what was left to the tasks that run next leaves with the request.
+#[tokio::test]
+async fn the_change_of_a_request_whose_client_goes_away_leaves_all_the_same() {
+    use std::future::Future as _;
+    let nodes = Plan::of(2).start_all(6);
+    let (told, _) = nodes[0].ask("/set/cart/apple", None).await;
+    let id = told.expect("a cookie");
+    for polls in 1..=3 {
+        let value = format!("pear{polls}");
+        let path = format!("/set/cart/{value}");
+        let mut request = Box::pin(nodes[0].ask(&path, Some(&id)));
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        for _ in 0..polls {
+            if request.as_mut().poll(&mut context).is_ready() {
+                break;
+            }
+        }
+        drop(request);
+        until("the change is on the other", || {
+            nodes[1].attributes(&id) == Some(vec![format!("cart={value}")])
+        });
     }
 }
 
