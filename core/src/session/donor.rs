@@ -36,7 +36,7 @@ struct Donor {
     messages: u64,
     open: Vec<UniqueId>,
     sessions: usize,
-    /// Bytes of the next message, for a member that is to get only what it can take.
+    /// Bytes of the next message: few at first for one of our own nodes, and what it can take for another.
     bytes_max: usize,
     /// The last message: when it went out, where it began, how many sessions it has, how often it was sent in vain.
     last: Last,
@@ -76,6 +76,8 @@ const ALONE_MAX: usize = 8;
 /// Bytes of a message to one of our own nodes, at most: so that it stays in the processors' caches on its way, and the first is read
 /// while the others are made. A Tomcat has only one at a time under way, and a round trip for each.
 const BYTES_TO_OURS: usize = 256 << 10;
+/// Bytes of the first message to one of our own nodes, which has nothing to read before; each is twice as long as the one before.
+const BYTES_FIRST: usize = 32 << 10;
 
 /// A Tomcat is to acknowledge each message within so long; the next is half as large if it took longer, and larger again if
 /// it took a quarter of it.
@@ -227,7 +229,7 @@ impl DeltaManager {
             open: Vec::new(),
             sessions: 0,
             bytes_max: match request.is_some() {
-                true => self.config.limits.transfer_bytes_max.min(BYTES_TO_OURS),
+                true => self.config.limits.transfer_bytes_max.min(BYTES_FIRST),
                 false => self.config.limits.transfer_bytes_max,
             },
             last: Last::default(),
@@ -239,24 +241,28 @@ impl DeltaManager {
     /// about them. One that has got another id meanwhile, which stands before, is given at its old place.
     fn order(&self, cx: &Cx<'_>, after: Option<After>) -> Vec<u64> {
         let entry = |place: Place, slot: u32| (u64::from(place) << 32) | u64::from(slot);
-        let all = self.sessions.occupied();
         let Some(After {
             place: after,
             new_ms,
         }) = after
         else {
             let mut order = Vec::with_capacity(self.sessions.len());
-            order.extend(all.map(|(slot, session)| entry(place(session.id.lane()), slot)));
+            let all = self.sessions.places();
+            order.extend(all.map(|(slot, place)| entry(place, slot)));
             return order;
         };
         let ago = i64::try_from(new_ms)
             .unwrap_or(i64::MAX)
             .saturating_add(SKEW_MS);
         let since_ms = cx.unix_ms.saturating_sub(ago);
-        let wanted = all.filter_map(|(slot, session)| {
-            let place = place(session.id.lane());
-            (place > after || session.creation_time_ms >= since_ms).then(|| entry(place, slot))
-        });
+        let is_new = |slot: u32| {
+            let session = self.sessions.in_slot(slot as usize);
+            session.is_some_and(|session| session.creation_time_ms >= since_ms)
+        };
+        let all = self.sessions.places();
+        let wanted = all
+            .filter(|(slot, place)| *place > after || is_new(*slot))
+            .map(|(slot, place)| entry(place, slot));
         let mut order: Vec<u64> = wanted.collect();
         for (_, old, _, departure) in self.departed.after(cx.now, 0, Duration::ZERO) {
             let old_place = place(old.lane());
@@ -440,6 +446,10 @@ impl DeltaManager {
                 self.stats.transfer_sessions_given =
                     self.stats.transfer_sessions_given.saturating_add(given);
                 donor.walk.go_to(next);
+                if donor.request.is_some() {
+                    let most = self.config.limits.transfer_bytes_max.min(BYTES_TO_OURS);
+                    donor.bytes_max = donor.bytes_max.saturating_mul(2).min(most);
+                }
                 if !self.config.send_all_sessions && !donor.walk.is_at_end() {
                     donor.pause_until = cx.now + self.config.send_all_sessions_wait_time;
                 }

@@ -7,6 +7,7 @@ use core::hash::BuildHasher as _;
 
 use hashbrown::DefaultHashBuilder;
 
+use super::notes::{Place, place};
 use super::shard::{Desk, Local, SHARDS, Shard, shard_of};
 use super::{DeltaSession, SessionId};
 
@@ -33,6 +34,8 @@ pub(crate) struct SessionTable {
 struct At {
     shard: u8,
     local: Local,
+    /// That of its id in the order common to all nodes: here, so that nobody has to look at all sessions to put them in order.
+    place: Place,
 }
 
 impl Default for SessionTable {
@@ -124,10 +127,10 @@ impl SessionTable {
         self.shard(usize::from(at.shard))?.at(at.local)
     }
 
-    /// All of them, each with its slot.
-    pub(crate) fn occupied(&self) -> impl Iterator<Item = (u32, &DeltaSession)> {
-        let slots = (0u32..).zip(0..self.slots());
-        slots.filter_map(|(number, slot)| Some((number, self.in_slot(slot)?)))
+    /// The slots of all of them, each with its session's place in the order common to all nodes.
+    pub(crate) fn places(&self) -> impl Iterator<Item = (u32, Place)> {
+        let slots = (0u32..).zip(&self.slots);
+        slots.filter_map(|(number, at)| Some((number, at.as_ref()?.place)))
     }
 
     /// The slot of a session.
@@ -168,21 +171,28 @@ impl SessionTable {
             self.slots.push(None);
             u32::try_from(self.slots.len().saturating_sub(1)).unwrap_or(u32::MAX)
         });
-        self.enter(slot, session);
+        // A session that comes has the lane of its id.
+        let place = place(session.lane);
+        self.enter(slot, place, session);
         self.len = self.len.saturating_add(1);
         None
     }
 
     /// Puts a session that is in no shard into the one that its id belongs to.
-    fn enter(&mut self, slot: u32, session: DeltaSession) {
+    fn enter(&mut self, slot: u32, place: Place, session: DeltaSession) {
         let id = session.id.as_modified_utf8();
+        debug_assert_eq!(place, super::notes::place(session.id.lane()));
         let (number, hash) = (shard_of(id), self.hash(id));
         let local = self
             .shard_mut(number)
             .map(|shard| shard.add(hash, slot, session));
-        if let Some(place) = self.slots.get_mut(slot as usize) {
+        if let Some(at) = self.slots.get_mut(slot as usize) {
             let shard = u8::try_from(number).unwrap_or_default();
-            *place = local.map(|local| At { shard, local });
+            *at = local.map(|local| At {
+                shard,
+                local,
+                place,
+            });
         }
     }
 
@@ -209,7 +219,7 @@ impl SessionTable {
         let replaced = self.remove(new.as_modified_utf8());
         if let Some((slot, mut session)) = self.take(old) {
             session.id = new.clone();
-            self.enter(slot, session);
+            self.enter(slot, place(new.lane()), session);
         }
         replaced
     }
