@@ -73,6 +73,8 @@ impl Plan {
             tight: false,
             greedy: false,
             layers: false,
+            configured: false,
+            readers: false,
             mix: None,
             steady: false,
             seed: short(2),

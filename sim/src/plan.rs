@@ -61,6 +61,10 @@ pub struct Plan {
     pub greedy: bool,
     /// Whether bare channels may have any interceptors, in any order.
     pub layers: bool,
+    /// Whether the nodes of clusters are configured with each other, instead of saying in heartbeats who they are.
+    pub configured: bool,
+    /// Whether the nodes of clusters read with several threads.
+    pub readers: bool,
     /// What users do how often is drawn from this; `None` for what is common.
     pub mix: Option<u64>,
     /// Whether faults leave strangers alone in mode `maps`.
@@ -123,6 +127,8 @@ impl Plan {
         let mix = (mixes.chance(500_000) && new).then(|| mixes.next_u64());
         let layers = SimRng::fork(seed, 15).chance(300_000) && new;
         let greedy = SimRng::fork(seed, 17).chance(300_000) && new && hostile;
+        let configured = SimRng::fork(seed, 19).chance(250_000) && new && strangers == 0;
+        let readers = SimRng::fork(seed, 22).chance(250_000) && new;
         let several = SimRng::fork(seed, 14).chance(200_000) && !options.plain;
         let mut items = Vec::new();
         draw_faults(
@@ -148,6 +154,8 @@ impl Plan {
             tomcats,
             hostile,
             several,
+            configured,
+            readers,
             tight,
             greedy,
             layers,

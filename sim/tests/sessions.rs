@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use folkmoot_core::channel::{
-    ChannelConfig, MembershipConfig, SendOptions, StaticConfig, StaticMember, UniqueId,
-};
+use folkmoot_core::channel::SendOptions;
 use folkmoot_core::cluster::ClusterEvent;
 use folkmoot_core::session::{SessionId, TransferResult};
+use folkmoot_sim::group::Membership;
 use folkmoot_sim::sessions::{SessionConfig, SessionWorld};
 use folkmoot_sim::{Crash, Cut, Identity, NetworkConfig, NodeId};
 
@@ -402,21 +401,6 @@ fn when_the_donor_dies_the_next_one_is_asked() {
     }
 }
 
-/// Makes one of three that are configured.
-fn configured(channel: &mut ChannelConfig) {
-    let members = [0, 1, 2].map(|node: u8| {
-        StaticMember::new(NodeId::new(node.into()).address(), UniqueId([node; 16]))
-    });
-    let mut all = members.iter();
-    let ours = all.find(|member| member.address == channel.address);
-    channel.unique_id = ours.map(|member| member.unique_id);
-    channel.previous_unique_id = None;
-    channel.membership = MembershipConfig::Static(StaticConfig {
-        members: members.into(),
-        ..StaticConfig::default()
-    });
-}
-
 /// Who they are is known from their first messages only, and those come after the question.
 #[test]
 fn configured_members_go_on_for_each_other_when_a_donor_dies() {
@@ -425,7 +409,7 @@ fn configured_members_go_on_for_each_other_when_a_donor_dies() {
         ..NetworkConfig::quiet()
     };
     let mut config = SessionConfig::new(SendOptions::ASYNCHRONOUS);
-    config.channel = configured;
+    config.membership = Membership::Static(3);
     for seed in 1..=5 {
         let mut world = SessionWorld::with_config(seed, network.clone(), config.clone());
         let [a, b] = world.join_all();

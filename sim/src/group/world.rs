@@ -49,6 +49,23 @@ fn fixed_id(node: u16) -> UniqueId {
     UniqueId(id)
 }
 
+impl Membership {
+    /// Makes a channel one of them.
+    pub(crate) fn configure(self, node: NodeId, config: &mut ChannelConfig) {
+        let Self::Static(count) = self else {
+            return;
+        };
+        config.unique_id = Some(fixed_id(node.0));
+        config.previous_unique_id = None;
+        let nodes =
+            (0..count).map(|node| StaticMember::new(NodeId(node).address(), fixed_id(node)));
+        config.membership = MembershipConfig::Static(StaticConfig {
+            members: nodes.collect(),
+            ..StaticConfig::default()
+        });
+    }
+}
+
 impl GroupWorld {
     /// A quiet network and multicast membership, everything at Tomcat's defaults.
     pub fn new(seed: u64) -> Self {
@@ -68,16 +85,7 @@ impl GroupWorld {
             let mut config = ChannelConfig::new(boot.address);
             config.unique_id = Some(UniqueId(boot.unique_id));
             config.previous_unique_id = boot.previous_unique_id.map(UniqueId);
-            if let Membership::Static(count) = membership {
-                config.unique_id = Some(fixed_id(boot.node.0));
-                config.previous_unique_id = None;
-                let nodes = (0..count)
-                    .map(|node| StaticMember::new(NodeId(node).address(), fixed_id(node)));
-                config.membership = MembershipConfig::Static(StaticConfig {
-                    members: nodes.collect(),
-                    ..StaticConfig::default()
-                });
-            }
+            membership.configure(boot.node, &mut config);
             adjust(&mut config);
             GroupNode::new(boot, config, shared.clone())
         };

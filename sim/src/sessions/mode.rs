@@ -10,8 +10,11 @@ use folkmoot_core::session::{EventType, SessionId};
 use super::front::is_ready;
 use super::mix;
 use super::node::NEVER_BACK;
-use super::{Front, Held, SessionConfig, SessionNode, SessionWorld, Shopper, value_text};
+use super::{
+    Front, Held, ReaderConfig, SessionConfig, SessionNode, SessionWorld, Shopper, value_text,
+};
 use crate::fault::FaultKind;
+use crate::group::Membership;
 use crate::machine::{Boot, Machine, NodeId};
 use crate::peers::{ATTRIBUTE, Above, Habits, Hostile, PATIENCE, Sessions, SharedShelf, Tomcat};
 use crate::plan::Plan;
@@ -52,6 +55,10 @@ pub struct SessionMode {
     ours: bool,
     /// Whether some nodes get their application later than they become members.
     late: bool,
+    /// Whether the nodes are configured with each other.
+    configured: bool,
+    /// Whether they read with several threads.
+    readers: bool,
     /// Nodes that were restarted under calm clients.
     rolled: Vec<NodeId>,
 }
@@ -87,6 +94,11 @@ fn warm_up(world: &mut World<SessionNode>, node: NodeId, sessions: usize) {
 const EXPIRING_AFTER: i32 = 6;
 /// Bytes that may wait for one member in runs whose queues get full.
 const SHORT_QUEUE: usize = 20_000;
+/// The reading threads of nodes that have some.
+const READERS: ReaderConfig = ReaderConfig {
+    threads: 2,
+    wait_max_ns: 200_000,
+};
 /// What a client did so long ago is everywhere, on a network without trouble.
 const SETTLES_WITHIN: Duration = Duration::from_millis(50);
 /// So long after a message on a dead connection the kernel has given the connection up.
@@ -155,6 +167,13 @@ impl Mode for SessionMode {
             ours
         };
         let late = config.late > 0;
+        // A configured node asks for the state as soon as it knows the others, who may know of it a moment later: what they change meanwhile
+        // comes with the first comparison.
+        let configured = plan.configured && ours;
+        if configured {
+            config.membership = Membership::Static(plan.nodes);
+        }
+        config.readers = plan.readers.then_some(READERS);
         let mut world = SessionWorld::with_config(plan.seed, plan.network.clone(), config);
         for _ in 0..plan.nodes {
             world.add_node();
@@ -219,6 +238,8 @@ impl Mode for SessionMode {
             // Strangers do not compare: what they bring may differ.
             ours: ours && plan.tomcats == 0 && !plan.hostile,
             late,
+            configured,
+            readers: plan.readers,
             rolled: Vec::new(),
         };
         (mode, world)
@@ -468,6 +489,12 @@ impl Mode for SessionMode {
         *into
             .entry(format!("options {}", self.options.bits()))
             .or_default() += 1;
+        for (name, there) in [
+            ("configured members", self.configured),
+            ("reading threads", self.readers),
+        ] {
+            *into.entry(format!("with {name}")).or_default() += u64::from(there);
+        }
         if self.mixed {
             front.habits.covered(into);
         }
@@ -506,11 +533,18 @@ impl Mode for SessionMode {
                 ("created known", stats.created_known),
                 ("states given", stats.transfers_given),
                 ("states given in part", stats.transfers_broken),
+                ("states gone on with elsewhere", stats.transfers_resumed),
                 ("states not got", stats.counter_no_state_transferred),
                 ("sessions timed out", stats.expired_sessions),
                 (
                     "members left out while their queues were full",
                     world.machine(node).map_or(0, |node| node.lags),
+                ),
+                (
+                    "deltas applied ahead",
+                    world
+                        .machine(node)
+                        .map_or(0, |node| node.cluster().stats().applied_ahead),
                 ),
             ] {
                 *into.entry(format!("manager {name}")).or_default() += count;

@@ -52,6 +52,8 @@ pub struct SessionNode {
     /// When the application is deployed, if it is not yet.
     late: Option<(Instant, DeltaManagerConfig)>,
     readers: Option<Readers>,
+    /// What the engine wanted while it was handed the last bytes of a connection that has ended.
+    wanted: VecDeque<Output>,
 }
 
 impl SessionNode {
@@ -94,6 +96,7 @@ impl SessionNode {
             stopping: false,
             late: None,
             readers: None,
+            wanted: VecDeque::new(),
         }
     }
 
@@ -358,7 +361,24 @@ impl SessionNode {
                     true => readers.ended(now, &mut self.cluster, conn),
                     false => readers.closed(conn),
                 }
-                self.cluster.handle(now, input);
+                // What it answers to the last bytes reaches nobody; and what it has closed itself by then has no end to be told of.
+                let mut lives = true;
+                while let Some(output) = self.cluster.poll_output() {
+                    match output {
+                        Output::Close { conn: of } | Output::Abort { conn: of } if of == conn => {
+                            lives = false;
+                        }
+                        Output::Transmit { conn: of }
+                        | Output::PauseRead { conn: of }
+                        | Output::ResumeRead { conn: of }
+                        | Output::HalfClose { conn: of }
+                            if of == conn => {}
+                        other => self.wanted.push_back(other),
+                    }
+                }
+                if lives {
+                    self.cluster.handle(now, input);
+                }
             }
             _ => self.cluster.handle(now, input),
         }
@@ -381,7 +401,8 @@ impl Engine for SessionNode {
     }
 
     fn poll_output(&mut self) -> Option<Output> {
-        let output = self.cluster.poll_output();
+        let wanted = self.wanted.pop_front();
+        let output = wanted.or_else(|| self.cluster.poll_output());
         if let (Some(readers), Some(Output::Close { conn } | Output::Abort { conn })) =
             (&mut self.readers, output)
         {

@@ -9,6 +9,7 @@ use folkmoot_core::cluster::ClusterConfig;
 use folkmoot_core::session::{DeltaManagerConfig, SessionId};
 
 use super::{ReaderConfig, SessionNode, value_text};
+use crate::group::Membership;
 use crate::link::NetworkConfig;
 use crate::machine::{Boot, NodeId};
 use crate::world::{Crash, Identity, World};
@@ -24,6 +25,8 @@ pub struct SessionConfig {
     pub has_liar: bool,
     /// Whether there are Tomcats in the world.
     pub has_tomcats: bool,
+    /// How the nodes find each other.
+    pub membership: Membership,
     /// The manager's own.
     pub manager: DeltaManagerConfig,
     /// Changes each channel's configuration.
@@ -46,6 +49,7 @@ impl SessionConfig {
             background: ClusterConfig::default().background_processor_delay,
             has_liar: false,
             has_tomcats: false,
+            membership: Membership::Multicast,
             manager: DeltaManagerConfig::default(),
             channel: |_| {},
             queue_bytes_max: None,
@@ -95,6 +99,7 @@ impl SessionWorld {
             let mut channel = ChannelConfig::new(boot.address);
             channel.unique_id = Some(UniqueId(boot.unique_id));
             channel.previous_unique_id = boot.previous_unique_id.map(UniqueId);
+            config.membership.configure(boot.node, &mut channel);
             (config.channel)(&mut channel);
             if let Some(most) = config.queue_bytes_max {
                 channel.limits.queue_bytes_max = most;
