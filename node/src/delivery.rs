@@ -72,6 +72,24 @@ struct State {
 }
 
 impl Delivery {
+    /// The message was left to gather ([`Handle::with_more`]): it leaves when the task that awaits it is polled again, so after the tasks
+    /// that were ready to run when it was polled first, together with what they send.
+    pub(crate) fn gathering(mut self) -> Self {
+        if self.handle.is_some() {
+            self.leaves = Leaves::WithOthers;
+        }
+        self
+    }
+
+    /// Writes it, and what others have left, unless somebody has.
+    fn leave(&mut self) {
+        if std::mem::replace(&mut self.leaves, Leaves::ByItself) != Leaves::ByItself
+            && let Some(handle) = &self.handle
+        {
+            handle.write_left();
+        }
+    }
+
     /// The unique id of the message.
     pub fn id(&self) -> UniqueId {
         self.id
@@ -101,26 +119,6 @@ impl Delivery {
         let outcome = lock(&slot.state).outcome.take();
         // Nothing settles it any more if the driver has ended.
         outcome.unwrap_or_else(Delivered::interrupted)
-    }
-}
-
-impl Delivery {
-    /// The message was left to gather ([`Handle::with_more`]): it leaves when the task that awaits it is polled again, so after the tasks
-    /// that were ready to run when it was polled first, together with what they send.
-    pub(crate) fn gathering(mut self) -> Self {
-        if self.handle.is_some() {
-            self.leaves = Leaves::WithOthers;
-        }
-        self
-    }
-
-    /// Writes it, and what others have left, unless somebody has.
-    fn leave(&mut self) {
-        if std::mem::replace(&mut self.leaves, Leaves::ByItself) != Leaves::ByItself
-            && let Some(handle) = &self.handle
-        {
-            handle.write_left();
-        }
     }
 }
 
