@@ -2,10 +2,13 @@
 //!
 //! Control is one ordered enum ([`Output`]), bytes are pulled per connection ([`Engine::transmit`]) so that
 //! one slow member holds up nobody, and the time is an argument. The mio driver, the io_uring driver, the
-//! simulator and firmware all run the same machines through these six methods. Two more, which an engine need not know, let a driver
-//! have input decoded on other threads.
+//! simulator and firmware all run the same machines through these six methods. Three more, which an engine need not know, let a driver
+//! have input decoded on other threads, and keep bytes that the kernel has not taken yet.
 
 use core::net::SocketAddr;
+
+#[cfg(feature = "alloc")]
+use bytes::Bytes;
 
 use crate::time::Instant;
 
@@ -32,6 +35,16 @@ pub trait Engine {
 
     /// `len` of those bytes were taken by the socket.
     fn transmitted(&mut self, now: Instant, conn: ConnId, len: usize);
+
+    /// Shows the bytes that wait on `conn`, in order, until `take` wants no more: those of [`transmit`](Self::transmit), for a driver
+    /// that keeps what it takes until the kernel is done with it. It says [`transmitted`](Self::transmitted) as soon as it has taken
+    /// them: an answer may be here before the kernel has said anything. By default all of them are [lent](Part::Lent), to be copied.
+    #[cfg(feature = "alloc")]
+    fn transmit_parts(&self, conn: ConnId, take: &mut dyn FnMut(Part<'_>) -> bool) {
+        let mut gather = Gather::new();
+        self.transmit(conn, &mut gather);
+        gather.lend(take);
+    }
 
     /// A machine that decodes on another thread what peers have sent, before the engine is handed it. The default one does nothing:
     /// then such a thread only reads.
@@ -286,6 +299,16 @@ impl<'a> Gather<'a> {
         pushed
     }
 
+    /// Shows the runs, in order, until `take` wants no more.
+    #[cfg(feature = "alloc")]
+    pub fn lend(&self, take: &mut dyn FnMut(Part<'_>) -> bool) {
+        for run in &self.runs {
+            if !take(Part::Lent(run)) {
+                return;
+            }
+        }
+    }
+
     /// The runs, in order.
     pub fn runs(&self) -> &[&'a [u8]] {
         &self.runs
@@ -299,6 +322,26 @@ impl<'a> Gather<'a> {
     /// Whether nothing waits.
     pub const fn is_empty(&self) -> bool {
         self.len == 0
+    }
+}
+
+/// Bytes on their way out, for a driver that keeps them: see [`Engine::transmit_parts`]. Never empty.
+#[cfg(feature = "alloc")]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Part<'a> {
+    /// The engine's own: whoever keeps them copies them.
+    Lent(&'a [u8]),
+    /// Kept by keeping this.
+    Shared(Bytes),
+}
+
+#[cfg(feature = "alloc")]
+impl AsRef<[u8]> for Part<'_> {
+    fn as_ref(&self) -> &[u8] {
+        match self {
+            Self::Lent(bytes) => bytes,
+            Self::Shared(bytes) => bytes,
+        }
     }
 }
 

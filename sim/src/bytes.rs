@@ -1,6 +1,7 @@
 //! How bytes travel: from an engine into segments, over a link that may be cut, into another engine.
 
-use folkmoot_core::engine::{CloseReason, ConnId, Engine, Gather, Input};
+use bytes::Bytes;
+use folkmoot_core::engine::{CloseReason, ConnId, Engine, Gather, Input, Part};
 
 use crate::agenda::Event;
 use crate::link::Cut;
@@ -65,8 +66,17 @@ impl<M: Machine> World<M> {
         let Some(machine) = &mut node.machine else {
             return false;
         };
+        let kept;
         let mut gather = Gather::new();
-        machine.transmit(end.conn, &mut gather);
+        match keeps(end.node) {
+            true => {
+                kept = keep(machine, end.conn);
+                for part in &kept {
+                    gather.push(part);
+                }
+            }
+            false => machine.transmit(end.conn, &mut gather),
+        }
         if gather.is_empty() {
             this.ends[side as usize].wants_write = false;
             return false;
@@ -276,4 +286,22 @@ impl<M: Machine> World<M> {
             }
         }
     }
+}
+
+/// Whether a node's driver keeps what it writes, as one by completions does: every second node's. What travels is the same.
+const fn keeps(node: u16) -> bool {
+    node % 2 == 1
+}
+
+/// What such a driver takes for one write.
+fn keep(machine: &impl Engine, conn: ConnId) -> Vec<Bytes> {
+    let mut kept = Vec::new();
+    machine.transmit_parts(conn, &mut |part| {
+        kept.push(match part {
+            Part::Lent(bytes) => Bytes::copy_from_slice(bytes),
+            Part::Shared(bytes) => bytes,
+        });
+        kept.len() < Gather::CAPACITY
+    });
+    kept
 }

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use folkmoot_core::engine::{ConnId, Engine, Gather, Input, Output};
+use folkmoot_core::engine::{ConnId, Engine, Gather, Input, Output, Part};
 use folkmoot_core::rng::Seed;
 use folkmoot_core::time::Instant;
 
@@ -111,6 +111,13 @@ impl<M: Machine> Engine for Inhabitant<M> {
         match self {
             Self::Ours(machine) => machine.transmit(conn, out),
             Self::Stranger(machine) => machine.transmit(conn, out),
+        }
+    }
+
+    fn transmit_parts(&self, conn: ConnId, take: &mut dyn FnMut(Part<'_>) -> bool) {
+        match self {
+            Self::Ours(machine) => machine.transmit_parts(conn, take),
+            Self::Stranger(machine) => machine.transmit_parts(conn, take),
         }
     }
 

@@ -1,7 +1,7 @@
 //! The driver's side of a channel.
 
 use super::{Channel, ChannelListener, News};
-use crate::engine::{ConnId, Engine, Gather, Input, Output};
+use crate::engine::{ConnId, Engine, Gather, Input, Output, Part};
 use crate::time::Instant;
 use crate::transport::conns::Conn;
 use core::net::SocketAddr;
@@ -75,6 +75,20 @@ impl Channel {
             Some(Conn::Busy) | None => {}
         }
     }
+
+    /// Shows the bytes that wait on `conn`. See [`Engine::transmit_parts`].
+    pub fn transmit_parts(&self, conn: ConnId, take: &mut dyn FnMut(Part<'_>) -> bool) {
+        if let Some(Conn::Lane(member, number)) = self.conns.get(conn) {
+            let entry = self.members.get(*member);
+            if let Some(lane) = entry.and_then(|entry| entry.lanes.get(usize::from(*number))) {
+                lane.parts(take);
+            }
+            return;
+        }
+        let mut gather = Gather::new();
+        self.transmit(conn, &mut gather);
+        gather.lend(take);
+    }
 }
 
 /// A channel and its listener, as an [`Engine`]: for those who need nothing above a channel.
@@ -112,6 +126,10 @@ impl<L: ChannelListener> Engine for ChannelEngine<L> {
 
     fn transmit<'a>(&'a self, conn: ConnId, out: &mut Gather<'a>) {
         self.channel.transmit(conn, out);
+    }
+
+    fn transmit_parts(&self, conn: ConnId, take: &mut dyn FnMut(Part<'_>) -> bool) {
+        self.channel.transmit_parts(conn, take);
     }
 
     fn transmitted(&mut self, now: Instant, conn: ConnId, len: usize) {

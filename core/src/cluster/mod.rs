@@ -33,7 +33,7 @@ pub use maps::{ReplicatedContext, ReplicatedContextConfig};
 pub use crate::map::Access;
 
 use crate::channel::{Channel, ChannelEvent, Inbound, MemberIndex, Verdict};
-use crate::engine::{ConnId, Engine, Gather, Input, Output, ReadAhead};
+use crate::engine::{ConnId, Engine, Gather, Input, Output, Part, ReadAhead};
 use crate::java::{JavaString, ObjectOutput};
 use crate::log::logged;
 use crate::session::{Cx, DeltaManager, DeltaManagerConfig, Out, SOON, Wanted, manager_name};
@@ -454,6 +454,10 @@ impl Engine for Cluster {
 
     fn transmit<'a>(&'a self, conn: ConnId, out: &mut Gather<'a>) {
         self.channel.transmit(conn, out);
+    }
+
+    fn transmit_parts(&self, conn: ConnId, take: &mut dyn FnMut(Part<'_>) -> bool) {
+        self.channel.transmit_parts(conn, take);
     }
 
     fn transmitted(&mut self, now: Instant, conn: ConnId, len: usize) {

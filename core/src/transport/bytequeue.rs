@@ -2,10 +2,11 @@
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
+use core::ops::Range;
 
 use bytes::Bytes;
 
-use crate::engine::Gather;
+use crate::engine::{Gather, Part};
 use crate::wire::frame::END;
 
 /// Capacity of a chunk of copied frames: small enough to stay in a core's cache while it is filled and written.
@@ -163,6 +164,30 @@ impl ByteQueue {
         }
     }
 
+    /// Shows the runs between `sent` and `limit`, those that are shared as such, until `take` wants no more.
+    pub(crate) fn parts(&self, limit: u64, take: &mut dyn FnMut(Part<'_>) -> bool) {
+        for (start, piece) in self.pieces.iter().skip(self.cursor) {
+            if *start >= limit {
+                return;
+            }
+            let from = self.sent.saturating_sub(*start);
+            let to = limit.saturating_sub(*start);
+            let more = match piece {
+                Piece::Copied(bytes) => lend(take, bytes, 0, from, to),
+                Piece::Shared { header, body } => {
+                    let body_at = header.len() as u64;
+                    let end_at = body_at.saturating_add(body.len() as u64);
+                    lend(take, header, 0, from, to)
+                        && share(take, body, body_at, from, to)
+                        && lend(take, &END, end_at, from, to)
+                }
+            };
+            if !more {
+                return;
+            }
+        }
+    }
+
     /// The first `len` of the gathered bytes were written. Returns how many that can be at most.
     pub(crate) fn advance(&mut self, len: u64) -> u64 {
         let len = len.min(self.end.saturating_sub(self.sent));
@@ -201,26 +226,74 @@ impl ByteQueue {
     }
 }
 
+/// Which of `len` bytes that lie at `at` in their piece are between `from` and `to`.
+fn window(len: usize, at: u64, from: u64, to: u64) -> Range<usize> {
+    let within = |position: u64| position.saturating_sub(at).min(len as u64) as usize;
+    within(from)..within(to)
+}
+
 /// Adds the part of `run`, which lies at `at` in its piece, that is between `from` and `to`; `false` if there is no room.
 fn push_run<'a>(out: &mut Gather<'a>, run: &'a [u8], at: u64, from: u64, to: u64) -> bool {
-    let len = run.len() as u64;
-    let first = from.saturating_sub(at).min(len) as usize;
-    let last = to.saturating_sub(at).min(len) as usize;
-    match run.get(first..last) {
+    match run.get(window(run.len(), at, from, to)) {
         Some(run) => out.push(run),
         None => true,
     }
 }
 
+/// Shows the same part to be copied; `false` if no more is wanted.
+fn lend(take: &mut dyn FnMut(Part<'_>) -> bool, run: &[u8], at: u64, from: u64, to: u64) -> bool {
+    match run.get(window(run.len(), at, from, to)) {
+        Some(run) if !run.is_empty() => take(Part::Lent(run)),
+        _ => true,
+    }
+}
+
+/// Shows the same part to be kept.
+fn share(take: &mut dyn FnMut(Part<'_>) -> bool, run: &Bytes, at: u64, from: u64, to: u64) -> bool {
+    let window = window(run.len(), at, from, to);
+    window.is_empty() || take(Part::Shared(run.slice(window)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::vec;
     use proptest::prelude::*;
 
     fn pending(queue: &ByteQueue, limit: u64) -> Vec<u8> {
         let mut out = Gather::new();
         queue.gather(limit, &mut out);
         out.runs().concat()
+    }
+
+    /// The parts, of which at most `parts` are taken, and whether those were that many.
+    fn shown(queue: &ByteQueue, limit: u64, parts: usize) -> (Vec<u8>, bool) {
+        let (mut bytes, mut taken) = (Vec::new(), 0);
+        queue.parts(limit, &mut |part| {
+            assert!(taken < parts && !part.as_ref().is_empty());
+            bytes.extend_from_slice(part.as_ref());
+            taken += 1;
+            taken < parts
+        });
+        (bytes, taken == parts)
+    }
+
+    #[test]
+    fn large_bodies_are_shared_where_they_lie_and_the_rest_is_lent() {
+        let (mut queue, mut pool) = (ByteQueue::default(), ChunkPool::default());
+        let body = Bytes::from(vec![7; 1_000]);
+        queue.push_copied(&mut pool, 3, [b"abc", &[], &[]]);
+        queue.push_shared(Bytes::from_static(b"head"), body.clone());
+        queue.advance(1 + 2 + 4 + 10);
+        let mut kinds = vec![];
+        queue.parts(u64::MAX, &mut |part| {
+            if let Part::Shared(part) = &part {
+                assert_eq!(part.as_ptr(), body[10..].as_ptr(), "not a copy");
+            }
+            kinds.push((matches!(part, Part::Shared(_)), part.as_ref().len()));
+            true
+        });
+        assert_eq!(kinds, [(true, 990), (false, END.len())]);
     }
 
     #[test]
@@ -306,6 +379,12 @@ mod tests {
                     let seen = pending(&queue, limit as u64);
                     prop_assert!(stream[sent..limit].starts_with(&seen));
                     prop_assert!(seen.len() == limit - sent || seen.len() >= Gather::CAPACITY - 1);
+                    let (shown, enough) = shown(&queue, limit as u64, usize::MAX);
+                    prop_assert_eq!((&shown[..], enough), (&stream[sent..limit], false));
+                    // Whoever wants no more is shown no more.
+                    let (shown, enough) = self::shown(&queue, limit as u64, 1);
+                    prop_assert!(stream[sent..limit].starts_with(&shown));
+                    prop_assert_eq!(enough, !shown.is_empty());
                 }
             }
         }

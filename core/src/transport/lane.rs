@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use super::bytequeue::{ByteQueue, ChunkPool};
 use super::sends::SendKey;
-use crate::engine::{ConnId, Gather};
+use crate::engine::{ConnId, Gather, Part};
 use crate::plant::{Bug, planted};
 use crate::time::Instant;
 use crate::wire::{ACK_FRAME, Acknowledgement, DecodeError, Deframed, deframe, read_ack};
@@ -187,6 +187,11 @@ impl Lane {
     /// Adds the bytes that may be written now.
     pub(crate) fn gather<'a>(&'a self, out: &mut Gather<'a>) {
         self.bytes.gather(self.limit(), out);
+    }
+
+    /// Shows the bytes that may be written now, until `take` wants no more.
+    pub(crate) fn parts(&self, take: &mut dyn FnMut(Part<'_>) -> bool) {
+        self.bytes.parts(self.limit(), take);
     }
 
     /// `len` bytes were written. Frames without ACK that are wholly out are done with; returns the bytes taken and the

@@ -8,7 +8,7 @@ use folkmoot_core::channel::{
     Channel, ChannelConfig, ChannelEngine, ChannelEvent, ChannelListener, Inbound, Lane, Member,
     MemberIndex, SendError, To, UniqueId, Verdict,
 };
-use folkmoot_core::engine::{ConnId, Engine, Gather, Input, Output};
+use folkmoot_core::engine::{ConnId, Engine, Gather, Input, Output, Part};
 use folkmoot_core::interceptor::Interceptor;
 use folkmoot_core::time::Instant;
 
@@ -441,6 +441,10 @@ impl Engine for GroupNode {
 
     fn transmit<'a>(&'a self, conn: ConnId, out: &mut Gather<'a>) {
         self.engine.transmit(conn, out);
+    }
+
+    fn transmit_parts(&self, conn: ConnId, take: &mut dyn FnMut(Part<'_>) -> bool) {
+        self.engine.transmit_parts(conn, take);
     }
 
     fn transmitted(&mut self, now: Instant, conn: ConnId, len: usize) {

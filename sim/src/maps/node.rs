@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use folkmoot_core::channel::{Channel, ChannelConfig, ChannelEvent, UniqueId};
 use folkmoot_core::cluster::{Access, Cluster, ClusterConfig, ClusterEvent, ContextId};
-use folkmoot_core::engine::{ConnId, Engine, Gather, Input, Output};
+use folkmoot_core::engine::{ConnId, Engine, Gather, Input, Output, Part};
 use folkmoot_core::map::{EntryState, MapState};
 use folkmoot_core::session::{BackupManager, BackupManagerConfig, SessionId};
 use folkmoot_core::time::Instant;
@@ -203,6 +203,10 @@ impl Engine for MapNode {
 
     fn transmit<'a>(&'a self, conn: ConnId, out: &mut Gather<'a>) {
         self.cluster.transmit(conn, out);
+    }
+
+    fn transmit_parts(&self, conn: ConnId, take: &mut dyn FnMut(Part<'_>) -> bool) {
+        self.cluster.transmit_parts(conn, take);
     }
 
     fn transmitted(&mut self, now: Instant, conn: ConnId, len: usize) {

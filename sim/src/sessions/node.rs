@@ -7,7 +7,7 @@ use folkmoot_core::channel::{Channel, ChannelConfig, ChannelEvent, SendError, Un
 use folkmoot_core::cluster::{
     Cluster, ClusterConfig, ClusterEvent, ContextId, ExpiryCause, Refusal,
 };
-use folkmoot_core::engine::{ConnId, Engine, Gather, Input, Output};
+use folkmoot_core::engine::{ConnId, Engine, Gather, Input, Output, Part};
 use folkmoot_core::java::JavaBytes;
 use folkmoot_core::session::{
     DeltaManager, DeltaManagerConfig, DeltaSession, EventType, ManagerState, SessionId,
@@ -421,6 +421,10 @@ impl Engine for SessionNode {
 
     fn transmit<'a>(&'a self, conn: ConnId, out: &mut Gather<'a>) {
         self.cluster.transmit(conn, out);
+    }
+
+    fn transmit_parts(&self, conn: ConnId, take: &mut dyn FnMut(Part<'_>) -> bool) {
+        self.cluster.transmit_parts(conn, take);
     }
 
     fn transmitted(&mut self, now: Instant, conn: ConnId, len: usize) {
