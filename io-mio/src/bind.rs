@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::time::Instant as StdInstant;
+use std::time::{Duration, Instant as StdInstant};
 
 use folkmoot_core::time::Instant;
 use mio::net::{TcpListener, UdpSocket};
@@ -11,6 +11,10 @@ use socket2::{Domain, Protocol, Socket, Type};
 use crate::config::{Config, ReceiverSockets, Tuning};
 use crate::error::BindError;
 use crate::multicast;
+
+/// How long a killed process' ring may hold its listener after the process has gone, and how often the port is tried meanwhile.
+const RING_HOLDS: Duration = Duration::from_millis(250);
+const LOOK_EVERY: Duration = Duration::from_millis(1);
 
 /// The driver's clock: [`Instant`]s count from the moment the sockets were bound.
 #[derive(Clone, Copy, Debug)]
@@ -79,8 +83,13 @@ impl Bound {
 pub fn bind(config: Config) -> Result<Bound, BindError> {
     let clock = Clock(StdInstant::now());
     let receiver = &config.receiver;
+    let mut patience = match config.tuning.ring_accept {
+        true => RING_HOLDS,
+        false => Duration::ZERO,
+    };
     let listener = first_free(receiver, receiver.port, "TCP", |addr| {
-        listen(receiver, addr)
+        let within = std::mem::take(&mut patience);
+        patiently(within, || listen(receiver, addr))
     })?;
     let receiver_addr = listener.local_addr().map_err(|source| BindError::Os {
         step: "learn the receiver's port",
@@ -102,6 +111,19 @@ pub fn bind(config: Config) -> Result<Bound, BindError> {
         udp_addr,
         group,
     })
+}
+
+/// Looks again, for a while, if an address is in use.
+fn patiently<S>(within: Duration, mut open: impl FnMut() -> io::Result<S>) -> io::Result<S> {
+    let since = StdInstant::now();
+    loop {
+        match open() {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && since.elapsed() < within => {
+                std::thread::sleep(LOOK_EVERY);
+            }
+            opened => return opened,
+        }
+    }
 }
 
 /// Tries the ports that `autoBind` allows, in order.
@@ -193,6 +215,31 @@ mod tests {
         assert_eq!(tried, [65_534, 65_535]);
         let said = result.expect_err("all taken").to_string();
         assert!(said.contains("from 65534 to 65535"), "{said}");
+    }
+
+    #[test]
+    fn a_port_that_is_about_to_be_free_is_waited_for_if_asked_to() {
+        let taken = |tries: &mut u32, until: u32| {
+            *tries += 1;
+            match *tries < until {
+                true => Err(io::Error::from(io::ErrorKind::AddrInUse)),
+                false => Ok(()),
+            }
+        };
+        for (within, free_at, tries_expected, found) in [
+            (Duration::from_secs(60), 4, 4, true),
+            (Duration::ZERO, 4, 1, false),
+        ] {
+            let mut tries = 0;
+            let opened = patiently(within, || taken(&mut tries, free_at));
+            assert_eq!((opened.is_ok(), tries), (found, tries_expected));
+        }
+        let mut tries = 0;
+        let refused = patiently(Duration::from_secs(60), || {
+            tries += 1;
+            Err::<(), _>(io::Error::from(io::ErrorKind::PermissionDenied))
+        });
+        assert_eq!((refused.is_err(), tries), (true, 1), "nothing else is");
     }
 
     #[test]

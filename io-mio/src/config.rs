@@ -166,10 +166,41 @@ pub struct Tuning {
     /// With io_uring: a stream that brings so many bytes in one turn is received by the ring from then on, until it has brought little for
     /// a while; the others are read as with mio. Default 32 KiB; 0 and 1 mean every stream from its first bytes on, and for good.
     pub ring_from: usize,
+    /// With io_uring, where the kernel has it (Linux 5.19): one request of the ring accepts all connections (a multishot accept). Default
+    /// `false`: by readiness, as with mio.
+    ///
+    /// Off because the kernel works off a killed process' requests only after the process has gone, and the request holds the listener: the
+    /// port stays taken for some 10 ms, which a node that is started again at once would find. With this on, [`bind`](crate::bind()) looks at
+    /// the first port for up to 250 ms before it tries the next. The driver thread waits in the ring from the beginning, so no caller waits in
+    /// its place ([`lend`](Self::lend)); and a burst of peers is accepted before [`connections_max`](Self::connections_max) turns any of
+    /// them away.
+    pub ring_accept: bool,
+    /// With io_uring, where the kernel has it (Linux 6.10): the ring writes to its streams, with one request for all that waits (a bundle of
+    /// sends). Default `false`: a call does, as with mio.
+    ///
+    /// What the driver thread writes leaves with the submission that waits for more, and a stream that is full is the ring's too: its
+    /// request waits for room. A caller writes to a stream that owes nothing itself, as ever. Large bodies are kept where they lie until the
+    /// kernel has them, what is smaller is copied once more, up to 256 KiB; in all up to
+    /// [`write_bytes_per_turn`](Self::write_bytes_per_turn) of a stream, besides the queue's bound. 32 streams at a time are sent to in this way,
+    /// others by calls. Off because it depends on the load: streams of 64 KiB take a sixth to a fifth less CPU time, smaller messages and
+    /// whole MiB take more (docs/tuning.md).
+    pub ring_send: bool,
     /// How long accepting rests when the process has run out of descriptors. Default 100 ms.
     pub accept_rest: Duration,
     /// The most connections, accepted and opened. Default 65,536; the engine's own limit is usually far below.
     pub connections_max: u32,
+}
+
+impl Tuning {
+    /// The same with everything in the ring that it can do: [`ring_from`](Self::ring_from) 0, [`ring_accept`](Self::ring_accept) and
+    /// [`ring_send`](Self::ring_send). With mio it changes nothing but how patiently [`bind`](crate::bind()) looks at the first port.
+    #[must_use]
+    pub fn with_ring(mut self) -> Self {
+        self.ring_from = 0;
+        self.ring_accept = true;
+        self.ring_send = true;
+        self
+    }
 }
 
 impl Default for Tuning {
@@ -187,6 +218,8 @@ impl Default for Tuning {
             lend: Duration::from_micros(200),
             readers: 0,
             ring_from: 32 * 1024,
+            ring_accept: false,
+            ring_send: false,
             accept_rest: Duration::from_millis(100),
             connections_max: 65_536,
         }

@@ -7,7 +7,7 @@
 
 use std::io;
 
-use folkmoot_core::engine::{ConnId, Engine, Input};
+use folkmoot_core::engine::{ConnId, Engine, Input, Part};
 use folkmoot_core::time::Instant;
 use mio::net::{TcpListener, TcpStream, UdpSocket};
 
@@ -15,7 +15,6 @@ use crate::bind::Bound;
 use crate::config::Tuning;
 use crate::error::BindError;
 use crate::handle::Handle;
-use crate::reason::is_exhausted;
 use crate::stream::Phase;
 
 pub use crate::driver::{Turned, lend, turn};
@@ -61,6 +60,17 @@ pub trait Watch: Send {
 
     /// A write found no room: [`State::writable`] is to be called when there is.
     fn blocked(&mut self, _conn: ConnId) {}
+
+    /// Something waits to be written: whether the driver thread will fetch it with [`State::take`]. Otherwise it is written now.
+    fn sends(&mut self, _conn: ConnId) -> bool {
+        false
+    }
+
+    /// A stream's own direction is to end: whether the driver thread calls [`State::end_writing`] when what it has taken is out.
+    /// Otherwise it ends now.
+    fn half_closes(&mut self, _conn: ConnId) -> bool {
+        false
+    }
 
     /// The engine wants nothing read from a stream, or wants it again.
     fn paused(&mut self, _conn: ConnId, _paused: bool) {}
@@ -168,26 +178,44 @@ impl<E: Engine> State<E> {
         }
     }
 
+    /// For a driver that sends for itself: shows what waits on a stream, in order, to `take`, which says how many bytes of each part
+    /// it keeps, and gets no more after one that it has not kept whole. How many that were. They count as written, and until
+    /// [`writable`](Self::writable) nothing else is written.
+    pub fn take(
+        &mut self,
+        now: Instant,
+        conn: ConnId,
+        mut take: impl FnMut(Part<'_>) -> usize,
+    ) -> usize {
+        let Some(stream) = self.sockets.streams.get_mut(conn) else {
+            return 0;
+        };
+        if stream.phase != Phase::Open {
+            return 0;
+        }
+        let mut taken = 0;
+        self.engine.transmit_parts(conn, &mut |part| {
+            let all = part.as_ref().len();
+            let kept = take(part);
+            taken += kept;
+            kept == all
+        });
+        stream.blocked = taken > 0;
+        if taken > 0 {
+            self.sockets.stats.writes += 1;
+            self.sockets.stats.ring_sends += 1;
+            self.sockets.stats.bytes_written += taken as u64;
+            self.engine.transmitted(now, conn, taken);
+            self.settle(now);
+        }
+        taken
+    }
+
     /// There may be room again.
     pub fn writable(&mut self, conn: ConnId) {
         if let Some(stream) = self.sockets.streams.get_mut(conn) {
             stream.blocked = false;
             self.sockets.mark_dirty(conn);
         }
-    }
-}
-
-impl<E: Engine> State<E> {
-    /// Notes why accepting failed; `true` if it must rest.
-    pub(crate) fn refused_by_system(&mut self, now: Instant, error: &io::Error) -> bool {
-        self.sockets.stats.accept_errors += 1;
-        if is_exhausted(error) {
-            tracing::warn!(%error, "cannot accept connections: resting");
-            self.sockets.accept_at = Some(now + self.sockets.tuning.accept_rest);
-            return true;
-        }
-        // The peer has gone already, or a signal came: the next one may be fine.
-        tracing::debug!(%error, "a connection was lost before it was accepted");
-        false
     }
 }

@@ -12,6 +12,7 @@
 //! Bytes are never queued here: they wait in the engine, which has the bounds, until a socket takes them.
 #![deny(unsafe_code)]
 
+mod accept;
 mod bind;
 mod config;
 pub mod drive;

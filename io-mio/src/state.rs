@@ -11,10 +11,8 @@ use folkmoot_core::engine::{
 };
 use folkmoot_core::time::Instant;
 use mio::event::Event;
-use mio::net::TcpStream;
 use socket2::SockRef;
 
-use crate::readers::Readers;
 use crate::reason::close_reason;
 use crate::sockets::Sockets;
 use crate::stream::Phase;
@@ -360,8 +358,18 @@ impl<E: Engine> State<E> {
         }
     }
 
-    /// Writes what waits until the socket is full or the turn's budget is used up.
+    /// Writes what waits, or leaves that to a driver that sends for itself.
     pub fn write(&mut self, now: Instant, conn: ConnId) {
+        if let Some(stream) = self.sockets.streams.get_mut(conn)
+            && stream.can_write()
+            && !self.sockets.watch.sends(conn)
+        {
+            self.write_now(now, conn);
+        }
+    }
+
+    /// Writes what waits until the socket is full or the turn's budget is used up.
+    pub fn write_now(&mut self, now: Instant, conn: ConnId) {
         let mut budget = self.sockets.tuning.write_bytes_per_turn.max(1);
         loop {
             let Some(stream) = self.sockets.streams.get_mut(conn) else {
@@ -448,6 +456,13 @@ impl<E: Engine> State<E> {
     /// The engine has said all on a stream, and goes on listening.
     fn half_close(&mut self, now: Instant, conn: ConnId) {
         self.write_last(now, conn);
+        if !self.sockets.watch.half_closes(conn) {
+            self.end_writing(conn);
+        }
+    }
+
+    /// Tells the peer that no more will be said.
+    pub fn end_writing(&mut self, conn: ConnId) {
         if let Some(stream) = self.sockets.streams.get_mut(conn)
             && let Err(error) = SockRef::from(&stream.socket).shutdown(Shutdown::Write)
         {
@@ -663,80 +678,12 @@ impl<E: Engine> State<E> {
     /// The peer sends no more. What is owed to it, an ACK of its last message, is written first: it may have
     /// closed only its own direction.
     pub fn ended(&mut self, now: Instant, conn: ConnId) {
-        self.write(now, conn);
+        self.write_now(now, conn);
         if self.sockets.release(conn).is_some() {
             let reason = CloseReason::EndOfStream;
             self.engine.handle(now, Input::Closed { conn, reason });
         }
         self.settle(now);
-    }
-
-    fn accept(&mut self, now: Instant) {
-        self.sockets.accept_ready = false;
-        for _ in 0..self.sockets.tuning.accepts_per_turn.max(1) {
-            let Some(listener) = &self.sockets.listener else {
-                return;
-            };
-            let accepted = match self.sockets.at_the_door.take() {
-                Some(waiting) => Ok(waiting),
-                None => listener
-                    .accept()
-                    .inspect(|_| self.sockets.stats.accepted += 1),
-            };
-            match accepted {
-                Ok((socket, from)) => {
-                    let rests = !self.admit(now, socket, from);
-                    self.settle(now);
-                    if rests {
-                        return;
-                    }
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                Err(error) if self.refused_by_system(now, &error) => return,
-                Err(_) => {}
-            }
-        }
-        self.sockets.accept_ready = true;
-    }
-
-    /// Lets an accepted stream in, or turns it away; `false` if it has to wait for a descriptor, and accepting rests.
-    fn admit(&mut self, now: Instant, socket: TcpStream, from: std::net::SocketAddr) -> bool {
-        if self.sockets.is_full() {
-            self.sockets.stats.refused += 1;
-            tracing::warn!(%from, "connections_max streams are open: a peer is turned away");
-            return true;
-        }
-        if let Err(error) = self.sockets.configure(SockRef::from(&socket), from) {
-            tracing::debug!(%error, %from, "a peer has gone before its stream was set up");
-            return true;
-        }
-        let duplicate = match self.sockets.readers.any() {
-            true => match Readers::duplicate(&socket) {
-                Ok(duplicate) => Some(duplicate),
-                Err(error) => {
-                    let rests = self.refused_by_system(now, &error);
-                    if rests {
-                        self.sockets.at_the_door = Some((socket, from));
-                    }
-                    return !rests;
-                }
-            },
-            false => None,
-        };
-        let Some(conn) = self.engine.accept(now, from) else {
-            self.sockets.stats.refused += 1;
-            return true;
-        };
-        let adopted = match duplicate {
-            Some(duplicate) => self.sockets.adopt_elsewhere(conn, socket, duplicate, from),
-            None => self.sockets.adopt(conn, socket, from, Phase::Open),
-        };
-        if let Err(error) = adopted {
-            tracing::warn!(%error, %from, "cannot watch a stream");
-            let reason = CloseReason::Failed;
-            self.engine.handle(now, Input::Closed { conn, reason });
-        }
-        true
     }
 
     fn receive_datagrams(&mut self, now: Instant) {

@@ -8,6 +8,8 @@ pub struct DriverStats {
     pub connections: u64,
     /// Streams accepted from peers.
     pub accepted: u64,
+    /// Those of them that a ring has accepted: see [`Tuning::ring_accept`](crate::Tuning::ring_accept).
+    pub ring_accepts: u64,
     /// Peers turned away by the engine or by [`connections_max`](crate::Tuning::connections_max).
     pub refused: u64,
     /// Times accepting failed, for want of descriptors or otherwise.
@@ -22,9 +24,11 @@ pub struct DriverStats {
     pub reads: u64,
     /// Bytes read from streams.
     pub bytes_read: u64,
-    /// Calls that wrote to a stream, those that found no room included.
+    /// Writes to streams, those that found no room included.
     pub writes: u64,
-    /// Bytes written to streams.
+    /// Those of them that were bundles sent by a ring: see [`Tuning::ring_send`](crate::Tuning::ring_send).
+    pub ring_sends: u64,
+    /// Bytes written to streams, or kept by a ring that sends them.
     pub bytes_written: u64,
     /// Datagrams read.
     pub datagrams_received: u64,

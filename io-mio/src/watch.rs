@@ -29,6 +29,24 @@ impl Readiness {
     /// The token that says nothing but that somebody wants the driver thread to look.
     pub const WAKER: Token = WAKER;
 
+    /// The sockets for datagrams are to be watched, and no listener.
+    ///
+    /// # Errors
+    /// They cannot be.
+    pub fn datagrams(
+        &self,
+        udp: Option<&mut UdpSocket>,
+        group: Option<&mut UdpSocket>,
+    ) -> io::Result<()> {
+        if let Some(socket) = udp {
+            self.0.register(socket, UDP, Interest::READABLE)?;
+        }
+        if let Some(socket) = group {
+            self.0.register(socket, GROUP, Interest::READABLE)?;
+        }
+        Ok(())
+    }
+
     /// A stream is not to be watched any more, or not by this queue.
     pub fn closed(&self, socket: &mut TcpStream) {
         if let Err(error) = self.0.deregister(socket) {
@@ -45,13 +63,7 @@ impl Watch for Readiness {
         group: Option<&mut UdpSocket>,
     ) -> io::Result<()> {
         self.0.register(listener, LISTENER, Interest::READABLE)?;
-        if let Some(socket) = udp {
-            self.0.register(socket, UDP, Interest::READABLE)?;
-        }
-        if let Some(socket) = group {
-            self.0.register(socket, GROUP, Interest::READABLE)?;
-        }
-        Ok(())
+        self.datagrams(udp, group)
     }
 
     fn opened(&mut self, conn: ConnId, socket: &mut TcpStream, _: bool) -> io::Result<()> {

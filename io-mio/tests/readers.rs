@@ -15,14 +15,18 @@ mod streams;
 mod driver {
     use folkmoot_core::engine::Engine;
     use folkmoot_core::time::Instant;
-    use folkmoot_mio::{BindError, Bound, Handle};
+    use folkmoot_mio::{BindError, Bound, Handle, Tuning};
+
+    pub(crate) fn tune(tuning: &mut Tuning) {
+        tuning.readers = 2;
+    }
 
     pub(crate) fn spawn<E: Engine + Send + 'static>(
         mut bound: Bound,
         engine: E,
         turn: impl FnMut(&mut E, Instant) + Send + 'static,
     ) -> Result<Handle<E>, BindError> {
-        bound.tuning_mut().readers = 2;
+        tune(bound.tuning_mut());
         bound.spawn(engine, turn)
     }
 }

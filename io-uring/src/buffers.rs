@@ -1,11 +1,10 @@
 //! Buffers that the kernel fills in an order of its own: one ring of them for all connections.
 
 use std::io;
-use std::sync::atomic::{AtomicU16, Ordering};
 
-use io_uring::types::BufRingEntry;
 use io_uring::{IoUring, Submitter};
 
+use crate::entries::Entries;
 use crate::memory::Pages;
 
 /// The kernel fills a buffer piece by piece: bytes of the next receive follow those of the last (`IOU_PBUF_RING_INC`).
@@ -16,13 +15,10 @@ const INCREMENTAL: u16 = 2;
 /// The memory must outlive the requests that may write to it: the owner drops it after the ring is quiet, or never.
 #[derive(Debug)]
 pub(crate) struct Buffers {
-    group: u16,
-    /// What user and kernel share: entries, and the tail in the first one's unused field.
-    ring: Pages,
+    entries: Entries,
     slab: Pages,
     size: u32,
     count: u16,
-    tail: u16,
     incremental: bool,
     /// Bytes of each that have been filled and read already.
     used: Vec<u32>,
@@ -50,14 +46,7 @@ impl Buffers {
     ) -> io::Result<Self> {
         let mut buffers = Self::unregistered(group, count, size, incremental)?;
         let flags = if incremental { INCREMENTAL } else { 0 };
-        let address = buffers.ring.at(0, 0).as_ptr().addr() as u64;
-        // SAFETY: the entries are `count` times the size of one, page-aligned, and live as long as `buffers`, which its
-        // owner keeps until the ring is gone.
-        unsafe {
-            uring
-                .submitter()
-                .register_buf_ring_with_flags(address, count, group, flags)?;
-        }
+        buffers.entries.register(uring, flags)?;
         for buffer in 0..count {
             buffers.give(buffer);
         }
@@ -65,14 +54,11 @@ impl Buffers {
     }
 
     fn unregistered(group: u16, count: u16, size: u32, incremental: bool) -> io::Result<Self> {
-        assert!(count.is_power_of_two(), "the kernel wants a power of two");
         Ok(Self {
-            group,
-            ring: Pages::new(usize::from(count) * size_of::<BufRingEntry>())?,
+            entries: Entries::new(group, count)?,
             slab: Pages::new(usize::from(count) * size as usize)?,
             size,
             count,
-            tail: 0,
             incremental,
             used: vec![0; count.into()],
             next: (1..=count).map(|next| next % count).collect(),
@@ -82,38 +68,22 @@ impl Buffers {
 
     /// The group's number.
     pub(crate) fn group(&self) -> u16 {
-        self.group
+        self.entries.group()
     }
 
     /// Takes the group from the kernel, which may fill no buffer afterwards.
     pub(crate) fn withdraw(&self, submitter: &Submitter<'_>) -> io::Result<()> {
-        submitter.unregister_buf_ring(self.group)
+        self.entries.withdraw(submitter)
     }
 
     /// Gives a buffer to the kernel.
     fn give(&mut self, buffer: u16) {
-        let index = usize::from(self.tail & (self.count - 1));
-        let at = index * size_of::<BufRingEntry>();
         let start = self.slab.at(usize::from(buffer) * self.size as usize, 0);
-        let entry = self.ring.at(at, size_of::<BufRingEntry>()).cast();
-        // SAFETY: the entry is within the shared pages and zeroed, which is a value of it. The kernel reads it only
-        // when the tail below has passed it, and it lets the last user of this place have been consumed before: there
-        // are as many places as buffers.
-        let entry: &mut BufRingEntry = unsafe { &mut *entry.as_ptr() };
-        entry.set_addr(start.as_ptr().addr() as u64);
-        entry.set_len(self.size);
-        entry.set_bid(buffer);
+        let address = start.as_ptr().addr() as u64;
+        self.entries.push(address, self.size, buffer);
         self.next[usize::from(self.last)] = buffer;
         self.last = buffer;
-        self.tail = self.tail.wrapping_add(1);
-        self.shared_tail().store(self.tail, Ordering::Release);
-    }
-
-    fn shared_tail(&self) -> &AtomicU16 {
-        let first = self.ring.at(0, size_of::<BufRingEntry>()).cast();
-        // SAFETY: the first entry is within the pages; its last field, which the function points to, is the ring's
-        // tail by the kernel's definition: two aligned bytes that only this side writes, and only atomically.
-        unsafe { AtomicU16::from_ptr(BufRingEntry::tail(first.as_ptr()).cast_mut()) }
+        self.entries.publish();
     }
 
     /// The runs that `len` bytes lie in, from `buffer` on, as the kernel has filled them.
@@ -182,6 +152,8 @@ impl Buffers {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::Ordering;
+
     use super::*;
 
     fn filled(count: u16, incremental: bool) -> Buffers {
@@ -216,7 +188,7 @@ mod tests {
             [vec![3, 3, 3, 3], vec![0, 0]],
             "in two runs"
         );
-        assert_eq!(buffers.shared_tail().load(Ordering::Relaxed), 8);
+        assert_eq!(buffers.entries.shared_tail().load(Ordering::Relaxed), 8);
     }
 
     #[test]
@@ -227,7 +199,7 @@ mod tests {
         buffers.recycle(0, 3, true);
         assert_eq!(runs(&buffers, 0, 1), [b"d"]);
         buffers.recycle(0, 1, false);
-        assert_eq!(buffers.shared_tail().load(Ordering::Relaxed), 3);
+        assert_eq!(buffers.entries.shared_tail().load(Ordering::Relaxed), 3);
         assert_eq!(runs(&buffers, 0, 2), [b"ab"]);
         // Retired before it was full.
         buffers.recycle(0, 2, false);

@@ -86,6 +86,10 @@ pub struct Support {
     pub incremental: bool,
     /// Receives that fill several buffers at once (Linux 6.10).
     pub bundles: bool,
+    /// One request that accepts all connections (Linux 5.19): see [`Tuning::ring_accept`](folkmoot_mio::Tuning::ring_accept).
+    pub accepts: bool,
+    /// One request that sends all that waits (Linux 6.10): see [`Tuning::ring_send`](folkmoot_mio::Tuning::ring_send).
+    pub sends: bool,
 }
 
 /// Whether the kernel, and the rules this process runs under, allow the io_uring driver; asked once.

@@ -1,5 +1,7 @@
 //! The driver thread.
 
+mod sending;
+
 use std::io;
 use std::os::fd::{AsRawFd as _, RawFd};
 use std::sync::Arc;
@@ -11,7 +13,9 @@ use folkmoot_mio::drive::{
     self, Duty, Poller, Readiness, Shared, Spin, State, Turned, Waking, Watch as _,
 };
 use folkmoot_mio::{BindError, Bound, Handle};
+use mio::net::TcpStream;
 use mio::{Poll, Waker};
+use sending::Lingering;
 
 use crate::choice::Support;
 use crate::requests::{Request, Requests, Sockets};
@@ -39,6 +43,8 @@ pub(crate) struct Parts {
     /// The same, for the sockets.
     watch: Readiness,
     duty: Arc<Duty>,
+    accepts: bool,
+    sends: bool,
 }
 
 impl Parts {
@@ -48,7 +54,20 @@ impl Parts {
         let tuning = &bound.config().tuning;
         let poll = Poll::new().map_err(said)?;
         let queue = || poll.registry().try_clone().map(Readiness::new);
+        for (wanted, has, what) in [
+            (tuning.ring_accept, support.accepts, "ring_accept"),
+            (tuning.ring_send, support.sends, "ring_send"),
+        ] {
+            if wanted && !has {
+                tracing::warn!(
+                    what,
+                    "this kernel's io_uring does not do it: done as with mio"
+                );
+            }
+        }
         Ok(Self {
+            accepts: tuning.ring_accept && support.accepts,
+            sends: tuning.ring_send && support.sends,
             ring: Ring::new(support, tuning).map_err(said)?,
             waker: Waker::new(poll.registry(), Readiness::WAKER).map_err(said)?,
             queue: queue().map_err(said)?,
@@ -72,6 +91,8 @@ impl Parts {
             requests: requests.clone(),
             queue: self.watch,
             ring_from: tuning.ring_from,
+            accepts: self.accepts,
+            sends: self.sends,
         };
         let driver = Driver {
             ring: self.ring,
@@ -81,9 +102,12 @@ impl Parts {
             queue: self.queue,
             queue_fd: self.queue_fd,
             watched: false,
+            accepts: self.accepts,
+            sends: self.sends,
             streams: Streams::default(),
             taken: Vec::new(),
             releasing: Vec::new(),
+            lingering: Vec::new(),
         };
         let (waker, duty) = (self.waker, Arc::clone(&self.duty));
         drive::launch(
@@ -103,7 +127,8 @@ impl Parts {
 
 /// Waits in the readiness queue as long as the ring has no stream, and leaves that to callers as mio's driver does; else in the ring,
 /// which watches the queue. The ring must not watch the sockets that listen: its requests hold what they are for until the kernel has worked
-/// off a killed process' ring, some milliseconds after its end, and the port would be taken for a node that is started again at once.
+/// off a killed process' ring, some milliseconds after its end, and the port would be taken for a node that is started again at once:
+/// unless it is asked to, and then it is always waited in.
 struct Driver {
     ring: Ring,
     /// Before waiting in the ring.
@@ -115,11 +140,17 @@ struct Driver {
     queue_fd: RawFd,
     /// The ring watches the queue.
     watched: bool,
+    /// The ring accepts.
+    accepts: bool,
+    /// The ring sends to its streams.
+    sends: bool,
     streams: Streams,
     /// Requests while they are worked off: kept for their memory.
     taken: Vec<Request>,
     /// Streams whose requests have been asked to end, to be closed when that has been submitted.
-    releasing: Vec<(Stream, mio::net::TcpStream)>,
+    releasing: Vec<(Stream, TcpStream)>,
+    /// Closed streams that still send, oldest first.
+    lingering: Vec<Lingering>,
 }
 
 impl Driver {
@@ -136,10 +167,11 @@ impl Driver {
     /// Waits, hands over, writes, until told to stop. The lock is never held while waiting.
     fn turns<E: Engine>(&mut self, shared: &Shared<E>, duty: &Duty) -> io::Result<()> {
         self.ring.start()?;
+        self.requests.drive();
         loop {
             let mut poller = duty.take(|| shared.now());
             loop {
-                let turned = if self.streams.is_empty() && !self.requests.any() {
+                let turned = if self.is_idle() && !self.requests.any() {
                     self.let_end()?;
                     if duty.is_lent(shared.now()) {
                         break;
@@ -155,6 +187,14 @@ impl Driver {
             drop(poller);
             drive::lend(shared);
         }
+    }
+
+    /// Whether nothing is to come from the ring, nor to be closed.
+    fn is_idle(&self) -> bool {
+        self.streams.is_empty()
+            && self.lingering.is_empty()
+            && self.releasing.is_empty()
+            && !self.accepts
     }
 
     /// The ring has no stream any more, and the driver will wait elsewhere. A request that was taken back keeps its stream open until
@@ -181,19 +221,24 @@ impl Driver {
         state.continue_work(now);
         self.work_off(&mut state, now)?;
         if state.is_stopping() {
+            self.end_accepting()?;
             state.finish(now);
             self.work_off(&mut state, now)?;
             shared.notify(&state);
+            drop(state);
+            self.end_sending(shared)?;
             return Ok(Turned::Ended);
         }
-        let wait = match self.streams.is_empty() {
+        self.accept_on(&state)?;
+        let idle = self.is_idle();
+        let wait = match idle {
             true => None,
-            false => state.sleep(now),
+            false => self.sleep(&mut state, now),
         };
         shared.notify(&state);
         drop(state);
         shared.released();
-        if self.streams.is_empty() {
+        if idle {
             return Ok(Turned::Again);
         }
         if self.ring.events.is_empty() {
@@ -216,6 +261,41 @@ impl Driver {
                 return Ok(Turned::Again);
             }
         }
+    }
+
+    /// Until when the driver may wait, as [`State::sleep`] says, or until a stream that lingers is to end.
+    fn sleep<E: Engine>(&self, state: &mut State<E>, now: Instant) -> Option<Option<Instant>> {
+        let until = state.sleep(now)?;
+        Some(match (until, self.lingering.first()) {
+            (Some(until), Some(first)) => Some(until.min(first.until)),
+            (None, Some(first)) => Some(first.until),
+            (until, None) => until,
+        })
+    }
+
+    /// Has the ring accept, unless it does, or accepting rests.
+    fn accept_on<E: Engine>(&mut self, state: &State<E>) -> io::Result<()> {
+        if self.accepts
+            && !self.ring.is_accepting()
+            && let Some(listener) = state.listener()
+        {
+            self.ring.accept(listener.as_raw_fd())?;
+        }
+        Ok(())
+    }
+
+    /// The listener is about to be closed: the ring is not to keep its port.
+    fn end_accepting(&mut self) -> io::Result<()> {
+        if self.ring.is_accepting() {
+            self.ring.cancel(tag::of(Kind::Accept))?;
+        }
+        for _ in 0..ENDING_TRIES {
+            if !self.ring.is_accepting() {
+                break;
+            }
+            self.ring.wait(Some(ENDING))?;
+        }
+        Ok(())
     }
 
     fn wait(&mut self, now: Instant, wait: Option<Option<Instant>>) -> io::Result<()> {
@@ -250,6 +330,13 @@ impl Driver {
         match kind {
             // A cancel that fails was late.
             Kind::Cancel => Ok(()),
+            Kind::Accept => {
+                if let Some(accepted) = Ring::accepted(event) {
+                    state.accepted(now, accepted);
+                }
+                Ok(())
+            }
+            Kind::Send => self.sent(state, now, event),
             Kind::Queue => self.queue_ready(state, poller, now, event),
             Kind::Receive => self.received(state, now, conn, event),
             Kind::Room => {
@@ -387,8 +474,8 @@ impl Driver {
         let fixed = self.ring.fix(fd);
         self.requests.set_in_ring(conn, true);
         self.streams.insert(conn, fd, fixed);
-        if blocked && let Some(stream) = self.streams.get(conn) {
-            room(&mut self.ring, stream)?;
+        if blocked {
+            self.send_when_there_is_room(state, now, conn)?;
         }
         match state.is_paused(conn) {
             true => self.paused(state, now, conn),
@@ -416,7 +503,7 @@ impl Driver {
 
     /// Without streams the ring watches nothing.
     fn unwatch_queue(&mut self) -> io::Result<()> {
-        if self.streams.is_empty() && std::mem::take(&mut self.watched) {
+        if self.is_idle() && std::mem::take(&mut self.watched) {
             self.ring.cancel(tag::of(Kind::Queue))?;
             self.ring.submit()?;
         }
@@ -452,6 +539,7 @@ impl Driver {
             }
             self.taken = taken;
         }
+        self.end_lingering(now)?;
         if self.releasing.is_empty() {
             return Ok(());
         }
@@ -476,18 +564,36 @@ impl Driver {
             Request::Take { conn } => self.join(state, now, conn),
             Request::Release { conn, socket } => {
                 self.requests.set_in_ring(conn, false);
-                if let Some(stream) = self.streams.remove(conn) {
-                    self.ring.cancel_all(stream.fd)?;
-                    self.releasing.push((stream, socket));
+                match self.streams.remove(conn) {
+                    Some(stream) if stream.sending => self.linger(now, stream, socket),
+                    Some(stream) => self.release(stream, socket),
+                    None => Ok(()),
+                }
+            }
+            Request::Blocked { conn } => self.send_when_there_is_room(state, now, conn),
+            Request::Send { conn } => {
+                if !self.send(state, now, conn)? {
+                    state.write_now(now, conn);
+                    state.settle(now);
                 }
                 Ok(())
             }
-            Request::Blocked { conn } => match self.streams.get(conn) {
-                Some(stream) => room(&mut self.ring, stream),
-                None => Ok(()),
-            },
+            Request::HalfClose { conn } => {
+                match self.streams.get(conn) {
+                    Some(stream) if stream.sending => stream.half_closed = true,
+                    _ => state.end_writing(conn),
+                }
+                Ok(())
+            }
             Request::Paused { conn } => self.paused(state, now, conn),
         }
+    }
+
+    /// A stream that has left the table is to be closed, once its requests have been asked to end.
+    fn release(&mut self, stream: Stream, socket: TcpStream) -> io::Result<()> {
+        self.ring.cancel_all(stream.fd)?;
+        self.releasing.push((stream, socket));
+        Ok(())
     }
 
     /// The engine wants nothing read from a stream, or wants it again.
@@ -529,12 +635,12 @@ impl Driver {
     }
 }
 
-/// Whether a stream's receive has ended so that it can leave. Not with bytes or an end that wait here.
+/// Whether a stream's receive has ended so that it can leave. Not with bytes or an end that wait here, nor with some under way.
 fn stream_is_leaving(streams: &mut Streams, conn: ConnId) -> bool {
     let Some(stream) = streams.get(conn) else {
         return false;
     };
-    if !stream.held.is_empty() || stream.ended {
+    if !stream.held.is_empty() || stream.ended || stream.sending {
         stream.leaving = false;
     }
     stream.leaving && !stream.receiving

@@ -10,7 +10,10 @@
 //! - all others, the listener and the UDP sockets are in a readiness queue, as with mio: small messages gain nothing in the ring, and a
 //!   single caller can wait in the driver's place;
 //! - bytes are written as with mio, from where they lie, by whoever has made them, since one ring has one issuer: a send
-//!   through the ring costs more than the call it saves (ARCHITECTURE.md has figures).
+//!   through the ring costs more than the call it saves (ARCHITECTURE.md has figures);
+//! - two settings give the ring the rest: [`Tuning::ring_accept`](folkmoot_mio::Tuning::ring_accept), one multishot accept for all who
+//!   connect, and [`Tuning::ring_send`](folkmoot_mio::Tuning::ring_send), bundles of sends for what the driver thread writes and for what found
+//!   no room. Both are off, each for a reason that is said there.
 //!
 //! [`support`] asks the kernel at run time. Where it, or the rules of a container, do not allow what is needed, mio
 //! takes over and one line in the log says why.
@@ -22,6 +25,8 @@ mod choice;
 #[cfg(target_os = "linux")]
 mod driver;
 #[cfg(target_os = "linux")]
+mod entries;
+#[cfg(target_os = "linux")]
 mod memory;
 #[cfg(target_os = "linux")]
 mod probe;
@@ -29,6 +34,8 @@ mod probe;
 mod requests;
 #[cfg(target_os = "linux")]
 mod ring;
+#[cfg(target_os = "linux")]
+mod sends;
 #[cfg(target_os = "linux")]
 mod streams;
 #[cfg(target_os = "linux")]

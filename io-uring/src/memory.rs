@@ -1,4 +1,4 @@
-//! Memory that the kernel writes to.
+//! Memory that the kernel reads and writes.
 
 use std::io;
 use std::ptr::{self, NonNull};
@@ -59,8 +59,10 @@ impl Pages {
         unsafe { std::slice::from_raw_parts(self.at(at, len).as_ptr(), len) }
     }
 
-    /// Copies `bytes` to `at`, as the kernel would.
-    #[cfg(test)]
+    /// Copies `bytes` to `at`, which the kernel neither reads nor writes meanwhile.
+    ///
+    /// # Panics
+    /// If there is no room for them.
     pub(crate) fn write(&mut self, at: usize, bytes: &[u8]) {
         let to = self.at(at, bytes.len());
         // SAFETY: `at` checks the range; `bytes` cannot overlap it, since references to the pages exist only while

@@ -1,11 +1,13 @@
 //! Asks the kernel what it has, by trying.
 
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd as _;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use folkmoot_core::engine::ConnId;
+use bytes::Bytes;
+use folkmoot_core::engine::{ConnId, Part};
 use folkmoot_mio::Tuning;
 use io_uring::IoUring;
 
@@ -39,9 +41,17 @@ pub(crate) fn ask() -> Result<Support, String> {
             let support = Support {
                 incremental,
                 bundles,
+                accepts: false,
+                sends: false,
             };
             match attempt(support) {
-                Ok(()) => return Ok(support),
+                Ok(()) => {
+                    return Ok(Support {
+                        accepts: has("accepts", accepts(support)),
+                        sends: bundles && has("sends", sends(support)),
+                        ..support
+                    });
+                }
                 Err(error) => said = error,
             }
         }
@@ -80,6 +90,78 @@ fn explain(error: &io::Error) -> String {
         Some(libc::EINVAL) => "this kernel's io_uring is older than Linux 6.1".to_owned(),
         Some(libc::ENOMEM) => "the limit of locked memory leaves io_uring none (ulimit -l)".to_owned(),
         _ => format!("io_uring cannot be set up: {error}"),
+    }
+}
+
+/// Whether what nobody needs has worked.
+fn has(what: &str, attempt: Result<(), String>) -> bool {
+    if let Err(reason) = &attempt {
+        tracing::debug!(what, reason, "not by this kernel's io_uring");
+    }
+    attempt.is_ok()
+}
+
+/// Accepts two connections with one request.
+fn accepts(support: Support) -> Result<(), String> {
+    let said = |error: io::Error| explain(&error);
+    let mut ring = Ring::new(support, &Tuning::default()).map_err(said)?;
+    ring.start().map_err(said)?;
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(said)?;
+    let addr = listener.local_addr().map_err(said)?;
+    ring.accept(listener.as_raw_fd()).map_err(said)?;
+    for _ in 0..2 {
+        let _peer = TcpStream::connect(addr).map_err(said)?;
+        ring.wait(Some(Duration::from_secs(1))).map_err(said)?;
+        let event = ring.events.pop_front();
+        let event = event.ok_or("a multishot accept does not complete")?;
+        if let Some(Err(error)) = Ring::accepted(&event) {
+            return Err(format!("a multishot accept is refused: {error}"));
+        }
+        if !event.goes_on() {
+            return Err("a multishot accept does not go on".to_owned());
+        }
+    }
+    Ok(())
+}
+
+/// Sends more than a socket holds, while it is read little by little: it arrives in order and whole.
+fn sends(support: Support) -> Result<(), String> {
+    /// Together more than such a socket holds by default.
+    const PARTS: usize = 16;
+    const PART: usize = 32 * 1024;
+    let said = |error: io::Error| explain(&error);
+    let mut ring = Ring::new(support, &Tuning::default()).map_err(said)?;
+    ring.start().map_err(said)?;
+    let (near, mut far) = UnixStream::pair().map_err(said)?;
+    far.set_nonblocking(true).map_err(said)?;
+    let conn = ConnId::new(0, 0);
+    let parts: Vec<_> = (0..PARTS)
+        .map(|part| Bytes::from(vec![part as u8; PART]))
+        .collect();
+    let len = ring.send(Target::Fd(near.as_raw_fd()), conn, |keep| {
+        let shared = parts.iter().map(|part| Part::Shared(part.clone()));
+        shared.map(keep).sum()
+    });
+    if len.map_err(said)? != Some(PARTS * PART) {
+        return Err("a bundle of sends is refused".to_owned());
+    }
+    let (mut heard, mut outcome) = (Vec::new(), None);
+    let mut some = [0; 24 * 1024];
+    for _ in 0..1_000 {
+        ring.wait(Some(Duration::from_millis(1))).map_err(said)?;
+        while let Some(event) = ring.events.pop_front() {
+            outcome = ring.sent(&event).or(outcome);
+        }
+        match far.read(&mut some) {
+            Ok(len) => heard.extend_from_slice(&some[..len]),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && outcome.is_some() => break,
+            Err(_) => {}
+        }
+    }
+    match outcome {
+        Some((_, Ok(()))) if heard == parts.concat() => Ok(()),
+        Some((_, Err(error))) => Err(format!("a bundle of sends fails: {error}")),
+        _ => Err("a bundle of sends does not arrive as it was sent".to_owned()),
     }
 }
 

@@ -1,5 +1,6 @@
 //! What the sockets tell the driver thread: only it may touch the ring.
 
+use std::cell::Cell;
 use std::io;
 use std::os::fd::AsRawFd as _;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,6 +23,10 @@ pub(crate) enum Request {
     Blocked { conn: ConnId },
     /// Reading a stream of the ring is to end or to go on.
     Paused { conn: ConnId },
+    /// Something waits to be sent to a stream of the ring.
+    Send { conn: ConnId },
+    /// The own direction of a stream is to end behind what is under way.
+    HalfClose { conn: ConnId },
 }
 
 #[derive(Debug, Default)]
@@ -34,7 +39,20 @@ struct Queue {
 struct Told {
     requests: Vec<Request>,
     /// The streams of the ring, by slot.
-    ring: Vec<Option<ConnId>>,
+    ring: Vec<Option<InRing>>,
+}
+
+/// What the sockets know of a stream of the ring.
+#[derive(Clone, Copy, Debug)]
+struct InRing {
+    conn: ConnId,
+    /// A bundle is under way.
+    sending: bool,
+}
+
+thread_local! {
+    /// The queue whose ring this thread drives, by address: 0 if none.
+    static DRIVES: Cell<usize> = const { Cell::new(0) };
 }
 
 /// The driver's end of the queue. Its lock is never waited for: both ends are used under the engine's.
@@ -48,6 +66,10 @@ pub(crate) struct Sockets {
     pub(crate) queue: Readiness,
     /// A stream that brings so many bytes in a turn is for the ring.
     pub(crate) ring_from: usize,
+    /// The ring accepts.
+    pub(crate) accepts: bool,
+    /// The ring sends to its streams.
+    pub(crate) sends: bool,
 }
 
 impl Requests {
@@ -79,9 +101,24 @@ impl Requests {
         }
     }
 
+    /// This thread is the driver's.
+    pub(crate) fn drive(&self) {
+        DRIVES.set(Arc::as_ptr(&self.0).addr());
+    }
+
+    /// Whether this thread is.
+    fn is_driver(&self) -> bool {
+        DRIVES.get() == Arc::as_ptr(&self.0).addr()
+    }
+
+    fn of_ring(&self, conn: ConnId) -> Option<InRing> {
+        let stream = *self.told().ring.get(conn.slot() as usize)?;
+        stream.filter(|stream| stream.conn == conn)
+    }
+
     /// Whether the ring has a stream.
     pub(crate) fn is_in_ring(&self, conn: ConnId) -> bool {
-        self.told().ring.get(conn.slot() as usize) == Some(&Some(conn))
+        self.of_ring(conn).is_some()
     }
 
     /// The ring has a stream now, or has it no more.
@@ -91,7 +128,19 @@ impl Requests {
         if slot >= ring.len() {
             ring.resize(slot + 1, None);
         }
-        ring[slot] = is.then_some(conn);
+        ring[slot] = is.then_some(InRing {
+            conn,
+            sending: false,
+        });
+    }
+
+    /// A bundle for a stream is under way now, or is no more.
+    pub(crate) fn set_sending(&self, conn: ConnId, is: bool) {
+        if let Some(Some(stream)) = self.told().ring.get_mut(conn.slot() as usize)
+            && stream.conn == conn
+        {
+            stream.sending = is;
+        }
     }
 }
 
@@ -102,7 +151,10 @@ impl Watch for Sockets {
         udp: Option<&mut UdpSocket>,
         group: Option<&mut UdpSocket>,
     ) -> io::Result<()> {
-        self.queue.started(listener, udp, group)
+        match self.accepts {
+            true => self.queue.datagrams(udp, group),
+            false => self.queue.started(listener, udp, group),
+        }
     }
 
     fn opened(&mut self, conn: ConnId, socket: &mut TcpStream, connecting: bool) -> io::Result<()> {
@@ -130,7 +182,29 @@ impl Watch for Sockets {
     }
 
     fn blocked(&mut self, conn: ConnId) {
-        self.requests.push_of_ring(conn, Request::Blocked { conn });
+        if self.requests.is_in_ring(conn) {
+            self.requests.push(Request::Blocked { conn });
+        } else if self.sends {
+            self.requests.push(Request::Take { conn });
+        }
+    }
+
+    fn sends(&mut self, conn: ConnId) -> bool {
+        // Another thread writes to a stream that owes nothing itself.
+        let sends = self.sends && self.requests.is_driver() && self.requests.is_in_ring(conn);
+        if sends {
+            self.requests.push(Request::Send { conn });
+        }
+        sends
+    }
+
+    fn half_closes(&mut self, conn: ConnId) -> bool {
+        let sending = |stream: InRing| stream.sending;
+        let later = self.requests.of_ring(conn).is_some_and(sending);
+        if later {
+            self.requests.push(Request::HalfClose { conn });
+        }
+        later
     }
 
     fn paused(&mut self, conn: ConnId, _: bool) {

@@ -3,17 +3,21 @@
 use std::collections::VecDeque;
 use std::io;
 use std::mem::ManuallyDrop;
-use std::os::fd::RawFd;
+use std::net;
+use std::os::fd::{FromRawFd as _, OwnedFd, RawFd};
 use std::time::Duration;
 
+use folkmoot_core::engine::{ConnId, Part};
 use folkmoot_mio::Tuning;
 use io_uring::squeue::{Entry, Flags};
 use io_uring::types::{CancelBuilder, Fd, Fixed, SubmitArgs, Timespec};
 use io_uring::{EnterFlags, IoUring, cqueue, opcode};
+use mio::net::TcpStream;
 
 use crate::buffers::Buffers;
 use crate::choice::Support;
 use crate::probe;
+use crate::sends::Sends;
 use crate::tag::{self, Kind};
 
 /// Submissions that fit between two submits; more are submitted in between.
@@ -81,6 +85,12 @@ pub(crate) struct Ring {
     bundles: bool,
     /// Given to the kernel: dropped when nothing is under way, else never.
     streams: ManuallyDrop<Buffers>,
+    /// Likewise.
+    sends: ManuallyDrop<Sends>,
+    /// The most bytes of a bundle.
+    bundle_max: usize,
+    /// A multishot accept is under way.
+    accepting: bool,
     files: Vec<u32>,
     pub(crate) events: VecDeque<Event>,
 }
@@ -125,6 +135,9 @@ impl Ring {
             under_way: 0,
             bundles: support.bundles && !support.incremental,
             streams: ManuallyDrop::new(streams),
+            sends: ManuallyDrop::default(),
+            bundle_max: tuning.write_bytes_per_turn.max(1),
+            accepting: false,
             files: (0..files).rev().collect(),
             events: VecDeque::with_capacity(COMPLETIONS as usize),
         })
@@ -147,8 +160,8 @@ impl Ring {
 
     /// Queues a request. What it points to must be valid until it has completed.
     fn push(&mut self, entry: &Entry) -> io::Result<()> {
-        // SAFETY: every caller here passes either no pointer, or one to the ring's own memory that is kept until
-        // nothing is under way.
+        // SAFETY: no caller here passes a pointer. What a group of buffers names is the ring's own memory, or kept by
+        // it, until the requests that use the group have completed.
         while unsafe { self.uring.submission().push(entry) }.is_err() {
             self.submit()?;
         }
@@ -184,6 +197,77 @@ impl Ring {
             false => aimed!(target, |fd| opcode::RecvMulti::new(fd, group).build()),
         };
         self.start_request(&entry.user_data(tag))
+    }
+
+    /// Accepts whoever connects, until it fails or is cancelled. Streams that are accepted do not block, nor survive an `exec`.
+    pub(crate) fn accept(&mut self, listener: RawFd) -> io::Result<()> {
+        let entry = opcode::AcceptMulti::new(Fd(listener))
+            .flags(libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC)
+            .build();
+        self.accepting = true;
+        self.start_request(&entry.user_data(tag::of(Kind::Accept)))
+    }
+
+    /// Whether an accept is under way.
+    pub(crate) fn is_accepting(&self) -> bool {
+        self.accepting
+    }
+
+    /// The stream that a completed accept has brought; nothing if it was taken back.
+    pub(crate) fn accepted(event: &Event) -> Option<io::Result<TcpStream>> {
+        if event.was_cancelled() {
+            return None;
+        }
+        Some(match event.error() {
+            Some(error) => Err(error),
+            None => {
+                // SAFETY: the kernel has made the descriptor for this completion, which is looked at once.
+                let socket = unsafe { OwnedFd::from_raw_fd(event.result) };
+                Ok(TcpStream::from_std(net::TcpStream::from(socket)))
+            }
+        })
+    }
+
+    /// Sends to a stream, with one request, the bytes that `fill` hands over: it is given what keeps of each part as much as there is
+    /// room for, and says how many bytes that were. How many these are; `None` if it was not asked, since no more bundles may be under way.
+    pub(crate) fn send(
+        &mut self,
+        target: Target,
+        conn: ConnId,
+        fill: impl FnOnce(&mut dyn FnMut(Part<'_>) -> usize) -> usize,
+    ) -> io::Result<Option<usize>> {
+        let taken = self.sends.take(&self.uring, conn, self.bundle_max);
+        let (place, bundle) = match taken {
+            Ok(Some(bundle)) => bundle,
+            Ok(None) => return Ok(None),
+            Err(error) => {
+                tracing::debug!(%error, "no bundle: a stream is written to by a call");
+                return Ok(None);
+            }
+        };
+        let len = fill(&mut |part| bundle.keep(part));
+        let group = match len {
+            0 => None,
+            _ => self.sends.offer(place),
+        };
+        let Some(group) = group else {
+            self.sends.put_back(place);
+            return Ok(Some(0));
+        };
+        let flags = libc::MSG_WAITALL | libc::MSG_NOSIGNAL;
+        let entry = aimed!(target, |fd| opcode::SendBundle::new(fd, group)
+            .flags(flags)
+            .build());
+        let place = ConnId::new(place as u32, 0);
+        self.start_request(&entry.user_data(tag::with(Kind::Send, place)))?;
+        Ok(Some(len))
+    }
+
+    /// Takes a completion of a bundle. Whose it was and what has become of it, once it is over.
+    pub(crate) fn sent(&mut self, event: &Event) -> Option<(ConnId, io::Result<()>)> {
+        let (_, place) = tag::read(event.tag)?;
+        self.sends
+            .completed(place.slot() as usize, event.result, event.goes_on())
     }
 
     /// Ends the request with this tag.
@@ -296,15 +380,17 @@ impl Ring {
             return Err(error);
         }
         let (events, under_way) = (&mut self.events, &mut self.under_way);
+        let accepting = &mut self.accepting;
         for entry in self.uring.completion() {
             let event = Event {
                 tag: entry.user_data(),
                 result: entry.result(),
                 flags: entry.flags(),
             };
-            let counted = !matches!(tag::read(event.tag), Some((Kind::Cancel, _)) | None);
-            if counted && !event.goes_on() {
+            let kind = tag::read(event.tag).map(|(kind, _)| kind);
+            if !event.goes_on() && !matches!(kind, Some(Kind::Cancel) | None) {
                 *under_way = under_way.saturating_sub(1);
+                *accepting &= kind != Some(Kind::Accept);
             }
             events.push_back(event);
         }
@@ -339,11 +425,21 @@ impl Drop for Ring {
                 false
             }
         };
+        for event in &self.events {
+            if let Some((Kind::Accept, _)) = tag::read(event.tag) {
+                // Nobody has let it in: it is closed.
+                drop(Self::accepted(event));
+            }
+        }
         let submitter = self.uring.submitter();
         // Without requests nor registration the kernel has no way to the memory. Otherwise it is left to it.
         if quiet && self.streams.withdraw(&submitter).is_ok() {
             // SAFETY: the ring is being dropped: nobody uses the buffers again.
             unsafe { ManuallyDrop::drop(&mut self.streams) };
+        }
+        if quiet && self.sends.withdraw(&submitter).is_ok() {
+            // SAFETY: likewise.
+            unsafe { ManuallyDrop::drop(&mut self.sends) };
         }
     }
 }
@@ -354,4 +450,47 @@ fn shape(bytes: usize, incremental: bool) -> (u16, u32) {
     let count = if incremental { 4 } else { 32 };
     let size = (2 * bytes).div_ceil(count as usize).next_multiple_of(4096);
     (count, size as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsRawFd as _;
+    use std::os::unix::net::UnixStream;
+
+    use bytes::Bytes;
+
+    use super::*;
+
+    #[test]
+    fn what_is_sent_is_kept_no_longer_than_until_it_is_sent() {
+        let Ok(support) = crate::support() else {
+            return; // other tests say so
+        };
+        if !support.sends {
+            return;
+        }
+        let mut ring = Ring::new(support, &Tuning::default()).unwrap();
+        ring.start().unwrap();
+        let (near, _far) = UnixStream::pair().unwrap();
+        let (conn, body) = (ConnId::new(5, 6), Bytes::from(vec![1; 10_000]));
+        for round in 0..3 {
+            let sent = ring.send(Target::Fd(near.as_raw_fd()), conn, |keep| {
+                keep(Part::Lent(b"before")) + keep(Part::Shared(body.clone()))
+            });
+            assert_eq!(sent.unwrap(), Some(10_006));
+            assert!(!body.is_unique(), "kept");
+            let mut over = None;
+            while over.is_none() {
+                ring.wait(None).unwrap();
+                while let Some(event) = ring.events.pop_front() {
+                    over = ring.sent(&event).or(over);
+                }
+            }
+            let (whose, outcome) = over.unwrap();
+            assert_eq!(whose, conn, "{round}");
+            outcome.unwrap();
+            assert!(body.is_unique());
+        }
+        assert!(ring.is_quiet());
+    }
 }

@@ -17,6 +17,10 @@ pub(crate) struct Stream {
     pub(crate) room: bool,
     /// A poll for failure is under way.
     pub(crate) trouble: bool,
+    /// A bundle is under way.
+    pub(crate) sending: bool,
+    /// Its own direction is to end when that is over.
+    pub(crate) half_closed: bool,
     /// Bytes that had been received when the engine wanted no more: at most what all buffers hold.
     pub(crate) held: Vec<u8>,
     /// The end of the stream was seen behind `held`.
@@ -52,6 +56,8 @@ impl Streams {
             receiving: false,
             room: false,
             trouble: false,
+            sending: false,
+            half_closed: false,
             held: Vec::new(),
             ended: false,
             little: 0,

@@ -16,15 +16,21 @@ pub(crate) enum Kind {
     Room,
     /// A stream that nothing is read from has failed.
     Trouble,
+    /// A peer has connected.
+    Accept,
+    /// A bundle: in place of a stream its place.
+    Send,
     /// A request to end another: completes only when it failed.
     Cancel,
 }
 
-const KINDS: [Kind; 5] = [
+const KINDS: [Kind; 7] = [
     Kind::Queue,
     Kind::Receive,
     Kind::Room,
     Kind::Trouble,
+    Kind::Accept,
+    Kind::Send,
     Kind::Cancel,
 ];
 

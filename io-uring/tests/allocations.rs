@@ -6,4 +6,6 @@ mod count;
 mod driver;
 
 /// Every stream is in the ring from its first bytes on.
-const RING_FROM: Option<usize> = Some(0);
+fn tune(tuning: &mut folkmoot_mio::Tuning) {
+    tuning.ring_from = 0;
+}

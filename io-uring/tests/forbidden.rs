@@ -8,7 +8,9 @@ mod common;
 mod driver {
     use folkmoot_core::engine::Engine;
     use folkmoot_core::time::Instant;
-    use folkmoot_mio::{BindError, Bound, Handle};
+    use folkmoot_mio::{BindError, Bound, Handle, Tuning};
+
+    pub(crate) fn tune(_: &mut Tuning) {}
 
     pub(crate) fn spawn<E: Engine + Send + 'static>(
         bound: Bound,

@@ -54,9 +54,10 @@ fn bytes_asked_for_before_the_connection_stands_are_written_when_it_does() {
 fn large_amounts_pass_both_ways_with_bounded_queues() {
     const LEN: usize = 8 << 20;
     let mut config = config();
-    // Small kernel buffers make partial writes and full sockets.
+    // Small kernel buffers make partial writes and full sockets. Windows that are smaller than a segment of the loopback interface would
+    // make its TCP wait for its timers.
     config.streams.send_buffer = Some(16 * 1024);
-    config.streams.receive_buffer = Some(16 * 1024);
+    config.streams.receive_buffer = Some(128 * 1024);
     config.tuning.write_bytes_per_turn = 10_000;
     config.tuning.reads_per_turn = 1;
     let (server, addr) = run_with(bind(config.clone()).unwrap(), Toy::new(Role::Echo));
@@ -119,14 +120,40 @@ fn a_byte_at_a_time_arrives_whole() {
 
 #[test]
 fn a_peer_that_closed_its_own_direction_still_gets_its_answer() {
-    let (_server, addr) = run(Toy::new(Role::Echo));
+    for before in [0, 3] {
+        let (_server, addr) = run(Toy::new(Role::Echo));
+        let mut peer = TcpStream::connect(addr).unwrap();
+        peer.set_read_timeout(Some(PATIENCE)).unwrap();
+        for _ in 0..before {
+            peer.write_all(b"more").unwrap();
+            peer.read_exact(&mut [0; 4]).unwrap();
+        }
+        peer.write_all(b"last words").unwrap();
+        peer.shutdown(Shutdown::Write).unwrap();
+        let mut answer = vec![];
+        peer.read_to_end(&mut answer).unwrap();
+        assert_eq!(answer, b"last words");
+    }
+}
+
+#[test]
+fn a_direction_that_ends_when_all_is_written_ends_behind_it() {
+    const LEN: usize = 12 << 20;
+    let mut toy = Toy::new(Role::Collect);
+    toy.end_when_written = true;
+    let (server, addr) = run(toy);
     let mut peer = TcpStream::connect(addr).unwrap();
     peer.set_read_timeout(Some(PATIENCE)).unwrap();
-    peer.write_all(b"last words").unwrap();
-    peer.shutdown(Shutdown::Write).unwrap();
-    let mut answer = vec![];
-    peer.read_to_end(&mut answer).unwrap();
-    assert_eq!(answer, b"last words");
+    peer.write_all(b"go").unwrap();
+    let conn = until(&server, |toy| {
+        let mut conns = toy.conns.iter();
+        conns.find_map(|(id, conn)| (conn.received_len == 2).then_some(*id))
+    });
+    let said = pattern(LEN);
+    server.with(|toy, _| toy.send(conn, &said));
+    let mut heard = vec![];
+    peer.read_to_end(&mut heard).unwrap();
+    assert!(heard == said, "{} of {LEN} bytes", heard.len());
 }
 
 #[test]

@@ -3,7 +3,10 @@
 
 use folkmoot_core::engine::Engine;
 use folkmoot_core::time::Instant;
-use folkmoot_mio::{BindError, Bound, Handle};
+use folkmoot_mio::{BindError, Bound, Handle, Tuning};
+
+/// The settings of these tests: the defaults.
+pub(crate) fn tune(_: &mut Tuning) {}
 
 pub(crate) fn spawn<E: Engine + Send + 'static>(
     bound: Bound,

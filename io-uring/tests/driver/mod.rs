@@ -1,12 +1,21 @@
 //! The driver that the tests run with: io_uring, which this machine must have. Where it may lack it, in a container that forbids it,
-//! `FOLKMOOT_WITHOUT_IO_URING` lets mio take over, as it does for users. `crate::RING_FROM` says which streams are in the ring, unless the
-//! default is to.
+//! `FOLKMOOT_WITHOUT_IO_URING` lets mio take over, as it does for users. `crate::tune` says what the ring does.
 #![allow(dead_code, reason = "each test file uses its part")]
 
 use folkmoot_core::engine::Engine;
 use folkmoot_core::time::Instant;
-use folkmoot_mio::{BindError, Bound, Handle};
+use folkmoot_mio::{BindError, Bound, Handle, Tuning};
 use folkmoot_uring::{Driver, support};
+
+/// The settings of these tests.
+pub(crate) fn tune(tuning: &mut Tuning) {
+    crate::tune(tuning);
+}
+
+/// Everything that a ring can do is done by it.
+pub(crate) fn whole(tuning: &mut Tuning) {
+    *tuning = tuning.clone().with_ring();
+}
 
 pub(crate) fn spawn<E: Engine + Send + 'static>(
     bound: Bound,
@@ -25,7 +34,6 @@ pub(crate) fn spawn_with<E: Engine + Send + 'static>(
     if std::env::var_os("FOLKMOOT_WITHOUT_IO_URING").is_none() {
         support().expect("io_uring");
     }
-    let tuning = bound.tuning_mut();
-    tuning.ring_from = crate::RING_FROM.unwrap_or(tuning.ring_from);
+    tune(bound.tuning_mut());
     folkmoot_uring::spawn_with(bound, Driver::IoUring, engine, turn, after)
 }

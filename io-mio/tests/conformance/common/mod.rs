@@ -54,6 +54,8 @@ pub struct Toy {
     pub asked_to_accept: usize,
     pub largest_queue: usize,
     pub transmits: usize,
+    /// A connection's own direction ends as soon as all it had to say is written.
+    pub end_when_written: bool,
     outputs: VecDeque<Output>,
     waiting_datagrams: BTreeMap<ConnId, Vec<u8>>,
     next: u32,
@@ -233,9 +235,13 @@ impl Engine for Toy {
                 break;
             }
         }
+        let written = state.queued == 0;
         if state.paused && state.queued <= self.queue_max / 2 {
             state.paused = false;
             self.pause(conn, false);
+        }
+        if written && self.end_when_written {
+            self.half_close(conn);
         }
     }
 }
@@ -244,6 +250,7 @@ impl Engine for Toy {
 pub fn config() -> Config {
     let mut config = Config::new(IpAddr::V4(Ipv4Addr::LOCALHOST));
     config.receiver.port = 0;
+    driver::tune(&mut config.tuning);
     config
 }
 

@@ -1,9 +1,4 @@
 //! Many connections: more edges than are fetched at once, and ends of every kind while buffers are being filled.
-#![cfg(target_os = "linux")]
-
-#[path = "../../io-mio/tests/conformance/common/mod.rs"]
-mod common;
-mod driver;
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -11,10 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use common::{Role, Toy, connect, pattern, run, stop, until};
-
-/// Every stream is in the ring from its first bytes on.
-const RING_FROM: Option<usize> = Some(0);
+use crate::common::{Role, Toy, connect, pattern, run, stop, until};
 
 /// Descriptors are counted, and few enough for a process that may have a thousand.
 static ALONE: Mutex<()> = Mutex::new(());
