@@ -79,6 +79,8 @@ pub(crate) struct Environment {
     pub(crate) send_options: SendOptions,
     /// How bytes are moved: `PROBE_DRIVER`.
     pub(crate) driver: Driver,
+    /// Whether a ring does all that it can: `PROBE_RING`.
+    pub(crate) ring: bool,
     pub(crate) map_send_options: SendOptions,
     pub(crate) replicated_context: bool,
     pub(crate) contexts: Vec<Context>,
@@ -190,6 +192,7 @@ impl Environment {
             unique_id: env.parsed("PROBE_UNIQUE_ID", "32 hexadecimal digits")?,
             send_options: options(&env, "PROBE_SEND_OPTIONS", "8")?,
             driver: env.or("PROBE_DRIVER", Driver::Auto, "auto, mio or io_uring")?,
+            ring: env.yes("PROBE_RING", false)?,
             contexts: contexts(&env)?,
             background_delay: Duration::from_secs(env.or(
                 "PROBE_BG_DELAY_S",
@@ -409,6 +412,7 @@ mod tests {
         #[rustfmt::skip]
         let cases: &[(&str, &str)] = &[
             ("PROBE_DRIVER", "epoll"),
+            ("PROBE_RING", "maybe"),
             ("PROBE_HTTP_PORT", "http"),
             ("PROBE_HTTP_HOST", "localhost:1"),
             ("PROBE_CLUSTER_PORT", "70000"),

@@ -23,7 +23,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use axum::serve::ListenerExt as _;
-use folkmoot::{Cluster, ReplicatedContext, StaticMember, UniqueId};
+use folkmoot::{Cluster, ReplicatedContext, StaticMember, Tuning, UniqueId};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -155,12 +155,17 @@ async fn run(env: Environment) -> Result<(), Failure> {
 }
 
 fn start(env: &Environment) -> Result<Cluster, Failure> {
+    let mut tuning = Tuning::default();
+    if env.ring {
+        tuning = tuning.with_ring();
+    }
     let mut builder = Cluster::builder()
         .receiver_address(env.receiver.ip())
         .receiver_port(env.receiver.port())
         .auto_bind(1)
         .channel_send_options(env.send_options)
         .driver(env.driver)
+        .tuning(tuning)
         .jvm_route(&env.name)
         .domain(&env.domain)
         .background_processor_delay(env.background_delay);

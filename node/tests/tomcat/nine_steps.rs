@@ -32,29 +32,34 @@ scenarios! {
     fn one_rust_two_tomcats_static_8(name) { play(name, &[Tomcat, Rust, Tomcat], Static, 8); }
     fn one_rust_two_tomcats_static_6(name) { play(name, &[Tomcat, Tomcat, Rust], Static, 6); }
 
-    // Where the kernel allows it the nodes above are driven by io_uring. The same by mio:
-    fn rust_as_a_multicast_8_mio(name) { play_with(name, &[Rust, Tomcat], Multicast, 8, "mio"); }
-    fn rust_as_b_static_6_mio(name) { play_with(name, &[Tomcat, Rust], Static, 6, "mio"); }
-    fn two_rust_one_tomcat_multicast_6_mio(name) { play_with(name, &[Rust, Rust, Tomcat], Multicast, 6, "mio"); }
-    fn one_rust_two_tomcats_static_8_mio(name) { play_with(name, &[Tomcat, Rust, Tomcat], Static, 8, "mio"); }
+    // The nodes above are driven by mio. By io_uring, which takes what brings much; and by a ring that does all it can:
+    fn rust_as_a_multicast_8_io_uring(name) { play_with(name, &[Rust, Tomcat], Multicast, 8, IO_URING); }
+    fn rust_as_b_static_6_io_uring(name) { play_with(name, &[Tomcat, Rust], Static, 6, IO_URING); }
+    fn two_rust_one_tomcat_multicast_6_ring(name) { play_with(name, &[Rust, Rust, Tomcat], Multicast, 6, RING); }
+    fn one_rust_two_tomcats_static_8_ring(name) { play_with(name, &[Tomcat, Rust, Tomcat], Static, 8, RING); }
+    fn rust_as_a_static_6_ring(name) { play_with(name, &[Rust, Tomcat], Static, 6, RING); }
 }
+
+/// How a node of ours is driven: variables of its environment.
+type Driven = &'static [(&'static str, &'static str)];
+
+const MIO: Driven = &[("PROBE_DRIVER", "mio")];
+const IO_URING: Driven = &[("PROBE_DRIVER", "io_uring")];
+const RING: Driven = &[("PROBE_DRIVER", "io_uring"), ("PROBE_RING", "yes")];
 
 const A: usize = 0;
 const B: usize = 1;
 
 fn play(name: &str, kinds: &[Kind], membership: Membership, options: u32) {
-    play_with(name, kinds, membership, options, "auto");
+    play_with(name, kinds, membership, options, MIO);
 }
 
-/// Plays all nine steps, with our nodes on `driver`. Further nodes start with B and must agree with it all the way.
-fn play_with(
-    name: &str,
-    kinds: &[Kind],
-    membership: Membership,
-    options: u32,
-    driver: &'static str,
-) {
-    let setup = Setup::new(membership, options).with("PROBE_DRIVER", driver);
+/// Plays all nine steps, with our nodes so driven. Further nodes start with B and must agree with it all the way.
+fn play_with(name: &str, kinds: &[Kind], membership: Membership, options: u32, driven: Driven) {
+    let mut setup = Setup::new(membership, options);
+    for (variable, value) in driven {
+        setup = setup.with(variable, value);
+    }
     let mut cluster = Cluster::new(name, kinds, &setup);
 
     // 1. A starts up.
