@@ -23,7 +23,12 @@ const ROWS: &[Row] = &[
         callers: 16,
         ..row("sync 512 B, 16 callers", 6, 512, BOTH)
     },
-    row("none 4 KiB", 0, 4096, BOTH),
+    row(
+        "none 4 KiB",
+        0,
+        4096,
+        &[Side::Mio, Side::Uring, Side::Sends],
+    ),
     row("sync 4 KiB", 6, 4096, BOTH),
     row(
         "none 64 KiB",
@@ -32,6 +37,7 @@ const ROWS: &[Row] = &[
         &[
             Side::Mio,
             Side::Uring,
+            Side::Sends,
             Side::Raw,
             Side::Bundles,
             Side::Iperf,
@@ -42,7 +48,13 @@ const ROWS: &[Row] = &[
         "none 1 MiB",
         0,
         1 << 20,
-        &[Side::Mio, Side::Uring, Side::Raw, Side::Bundles],
+        &[
+            Side::Mio,
+            Side::Uring,
+            Side::Sends,
+            Side::Raw,
+            Side::Bundles,
+        ],
     ),
     row("sync 1 MiB", 6, 1 << 20, BOTH),
 ];

@@ -36,6 +36,7 @@ const SIXTEEN: Row = row("options 6, 512 B, 16 callers", 6, 512, 16);
 const ASYNC: Row = row("options 8, 512 B", 8, 512, 1);
 const STREAM: Row = row("options 0, 64 KiB", 0, 64 << 10, 1);
 const LARGE: Row = row("options 0, 1 MiB", 0, 1 << 20, 1);
+const MIDDLE: Row = row("options 8, 4 KiB", 8, 4096, 1);
 
 const KNOBS: &[Knob] = &[
     Knob {
@@ -95,6 +96,18 @@ const KNOBS: &[Knob] = &[
         ],
         rows: &[ASYNC, STREAM],
     },
+    Knob {
+        name: "ring",
+        values: &[
+            ("io_uring", "ring=default"),
+            ("`ring_from` 0", "ring=from"),
+            ("`ring_accept`", "ring=accept"),
+            ("`ring_send`", "ring=send"),
+            ("all three", "ring=whole"),
+            ("mio", "spin=0"),
+        ],
+        rows: &[ONE, SIXTEEN, MIDDLE, STREAM, LARGE],
+    },
 ];
 
 /// Measures and prints a table.
@@ -109,6 +122,12 @@ pub fn run(options: &Options) -> Result<()> {
     );
     println!("|---|---|---|---:|---:|---:|---:|---:|---:|");
     for knob in KNOBS.iter().filter(|knob| options.wants(knob.name)) {
+        if knob.name == "ring"
+            && let Err(reason) = folkmoot_uring::support()
+        {
+            println!("no io_uring here: {reason}");
+            continue;
+        }
         for row in knob.rows {
             // Fresh processes, so that no row's memory is in the next one's.
             let mut sides = Vec::new();

@@ -189,6 +189,7 @@ fn start(
     others: &[u16],
     tuning: Tuning,
     queue: usize,
+    driver: Driver,
 ) -> Result<(Handle<Engine>, Arc<Waiting>)> {
     let (bound, channel) = local::channel(port, others, tuning, queue)?;
     let waiting = Arc::new(Waiting::default());
@@ -196,7 +197,7 @@ fn start(
     let (told, woken) = (Arc::clone(&waiting), Arc::clone(&waiting));
     let handle = folkmoot_uring::spawn_with(
         bound,
-        Driver::Auto,
+        driver,
         engine,
         move |engine: &mut Engine, _| told.turn(engine),
         move || woken.after(),
@@ -207,7 +208,8 @@ fn start(
 
 /// Runs until standard input ends. `words` are our port, the others' ports, and settings: `spin=MICROS`,
 /// `lend=MICROS`, `within=MICROS` and `commands=COUNT` for what is joined, `read=KIB` for the read buffer, `queue=KIB` for the bytes that may
-/// wait for a member.
+/// wait for a member, `ring=WHAT` for io_uring and what the ring does beyond the default: `default`, `from` (every stream is in it),
+/// `accept`, `send`, `whole`.
 ///
 /// # Errors
 /// No such port, or no member.
@@ -215,6 +217,7 @@ pub fn run(words: &[&str]) -> Result<()> {
     allocations::count();
     let mut tuning = Tuning::default();
     let mut queue = QUEUE_BYTES;
+    let mut driver = Driver::Auto;
     let mut ports = Vec::new();
     for word in words {
         match word.split_once('=') {
@@ -226,12 +229,23 @@ pub fn run(words: &[&str]) -> Result<()> {
             Some(("commands", count)) => tuning.coalesce_commands = count.parse()?,
             Some(("read", kib)) => tuning.read_buffer = kib.parse::<usize>()? * 1024,
             Some(("queue", kib)) => queue = kib.parse::<usize>()? * 1024,
+            Some(("ring", what)) => {
+                driver = Driver::IoUring;
+                match what {
+                    "default" => {}
+                    "from" => tuning.ring_from = 0,
+                    "accept" => tuning.ring_accept = true,
+                    "send" => tuning.ring_send = true,
+                    "whole" => tuning = tuning.with_ring(),
+                    _ => return Err(format!("`{word}`?").into()),
+                }
+            }
             Some(_) => return Err(format!("`{word}`?").into()),
             None => ports.push(word.parse()?),
         }
     }
     let (port, others) = ports.split_first().ok_or("no port")?;
-    let (handle, waiting) = start(*port, others, tuning, queue)?;
+    let (handle, waiting) = start(*port, others, tuning, queue, driver)?;
     let members: Arc<[MemberIndex]> = handle
         .wait_for(PATIENCE, |engine, _| {
             let members = engine.channel.members().map(|(index, _)| index);

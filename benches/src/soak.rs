@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use folkmoot::{Cluster, DeltaManager, SendOptions, SessionId, StaticMember};
+use folkmoot::{Cluster, DeltaManager, SendOptions, SessionId, StaticMember, Tuning};
 use folkmoot_core::session::EventType;
 
 use crate::{Result, local};
@@ -33,7 +33,7 @@ struct Writers {
     writing: AtomicU64,
 }
 
-/// Runs until standard input ends: our port and the others'.
+/// Runs until standard input ends: our port and the others', and `ring` if a ring is to do all that it can.
 ///
 /// | line | answer |
 /// |---|---|
@@ -49,10 +49,14 @@ struct Writers {
 /// # Errors
 /// No such port, no state in time.
 pub fn run(words: &[&str]) -> Result<()> {
-    let ports: Vec<u16> = words
-        .iter()
-        .map(|w| w.parse())
-        .collect::<std::result::Result<_, _>>()?;
+    let mut tuning = Tuning::default();
+    let mut ports: Vec<u16> = Vec::new();
+    for word in words {
+        match *word {
+            "ring" => tuning = tuning.with_ring(),
+            port => ports.push(port.parse()?),
+        }
+    }
     let (port, others) = ports.split_first().ok_or("no port")?;
     let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
     let member =
@@ -61,6 +65,7 @@ pub fn run(words: &[&str]) -> Result<()> {
         .receiver_address(address)
         .receiver_port(*port)
         .auto_bind(1)
+        .tuning(tuning)
         .unique_id(local::unique_id(*port))
         .state_dir(std::env::temp_dir())
         .static_members(others.iter().map(member))

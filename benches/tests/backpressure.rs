@@ -105,14 +105,14 @@ fn queued(node: &Node, to: MemberIndex) -> usize {
     node.inspect(|engine| engine.channel().queue_bytes(to))
 }
 
-fn a_member_stops_reading(driver: Driver) {
+fn a_member_stops_reading(driver: Driver, tuning: Tuning) {
     let [here, stopped, well] = free_ports().expect("free ports");
     let mut processes = [
         member(stopped, [here, well], "stopped"),
         member(well, [here, stopped], "well"),
     ];
     let (bound, channel) =
-        local::channel(here, &[stopped, well], Tuning::default(), QUEUE).expect("a free port");
+        local::channel(here, &[stopped, well], tuning, QUEUE).expect("a free port");
     let engine = Cluster::new(channel, ClusterConfig::default());
     let node = folkmoot_uring::spawn_with(bound, driver, engine, |_, _| (), || ())
         .expect("the node starts");
@@ -191,7 +191,11 @@ fn a_member_stops_reading(driver: Driver) {
 /// One after the other: the memory is that of this process.
 #[test]
 fn a_full_queue_is_a_result_and_memory_stays_flat() {
-    for driver in [Driver::Mio, Driver::IoUring] {
-        a_member_stops_reading(driver);
+    for (driver, tuning) in [
+        (Driver::Mio, Tuning::default()),
+        (Driver::IoUring, Tuning::default()),
+        (Driver::IoUring, Tuning::default().with_ring()),
+    ] {
+        a_member_stops_reading(driver, tuning);
     }
 }

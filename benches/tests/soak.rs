@@ -1,7 +1,7 @@
 //! Members are killed, stopped and restarted while 16 callers write: no acknowledged write is lost, memory and
 //! descriptors stay flat, and both sides count the same.
 //!
-//! About twenty seconds for each driver; ten minutes with `FOLKMOOT_LONG=1`.
+//! About twenty seconds for each driver, and for a ring that does all it can; ten minutes with `FOLKMOOT_LONG=1`.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -21,6 +21,8 @@ const STOPPED: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(
 
 struct Nodes {
     driver: &'static str,
+    /// The ring does all that it can.
+    ring: bool,
     ports: [u16; NODES],
     running: [Option<Process>; NODES],
     logs: PathBuf,
@@ -34,6 +36,7 @@ impl Nodes {
         command.env("FOLKMOOT_DRIVER", self.driver);
         let others = self.ports.iter().enumerate().filter(|(n, _)| *n != node);
         command.args(others.map(|(_, port)| port.to_string()));
+        command.args(self.ring.then_some("ring"));
         self.starts += 1;
         let log = self.logs.join(format!("{node}-{}.log", self.starts));
         let process = Process::start(&format!("node {node}"), &mut command, &log);
@@ -159,23 +162,29 @@ fn scratch(driver: &str) -> PathBuf {
 
 #[test]
 fn nothing_acknowledged_is_lost_while_members_die_and_come_back_mio() {
-    soak("mio");
+    soak("mio", "mio", false);
 }
 
 #[test]
 fn nothing_acknowledged_is_lost_while_members_die_and_come_back_io_uring() {
-    soak("io_uring");
+    soak("io_uring", "io_uring", false);
 }
 
-fn soak(driver: &'static str) {
+#[test]
+fn nothing_acknowledged_is_lost_while_members_die_and_come_back_ring() {
+    soak("ring", "io_uring", true);
+}
+
+fn soak(name: &'static str, driver: &'static str, ring: bool) {
     let began = Instant::now();
     let long = std::env::var_os("FOLKMOOT_LONG").is_some_and(|value| value == "1");
     let until = Instant::now() + Duration::from_secs(if long { 600 } else { 12 });
     let mut nodes = Nodes {
         driver,
+        ring,
         ports: free_ports().expect("free ports"),
         running: [const { None }; NODES],
-        logs: scratch(driver),
+        logs: scratch(name),
         starts: 0,
     };
     (0..NODES).for_each(|node| nodes.start(node));
@@ -235,14 +244,11 @@ fn soak(driver: &'static str) {
     }
     for node in [0, 1] {
         let usage = nodes.of(node).usage().expect("it runs");
-        println!(
-            "{driver}, node {node} after {:?}: {usage:?}",
-            began.elapsed()
-        );
+        println!("{name}, node {node} after {:?}: {usage:?}", began.elapsed());
     }
     let written: u64 = nodes.ask(0, "acknowledged").iter().sum();
     let failed = nodes.ask(0, "failed")[0];
-    println!("{driver}: {round} faults, {written} writes acknowledged by all, {failed} not");
+    println!("{name}: {round} faults, {written} writes acknowledged by all, {failed} not");
     nodes.quiet();
 
     // With everybody there: both sides count the same, and everybody has the same in the end.

@@ -476,9 +476,13 @@ fn describe(target: Target) -> (String, Vec<Side>) {
             (name, vec![Side::Ours])
         }
         Target::Allocations(_) => ("no allocations a message".to_owned(), vec![Side::Ours]),
-        Target::Uring(times) => {
-            let name = format!("CPU of io_uring ≤ {times} × mio");
-            (name, vec![Side::Ours, Side::Uring])
+        Target::Uring { of, times } => {
+            let how = match of {
+                Side::Sends => ", ring_send",
+                _ => "",
+            };
+            let name = format!("CPU of io_uring{how} ≤ {times} × mio");
+            (name, vec![Side::Ours, of])
         }
         Target::CpuOfOne(times) => (format!("CPU ≤ {times} × one member's"), vec![Side::Ours]),
     }
@@ -544,8 +548,11 @@ fn reached(
             let each = of(Side::Ours)?.allocations?;
             (format!("{each:.4}"), each <= most)
         }
-        Target::Uring(most) => {
-            let ratio = of(Side::Uring)?.cpu / of(Side::Ours)?.cpu;
+        Target::Uring {
+            of: side,
+            times: most,
+        } => {
+            let ratio = of(side)?.cpu / of(Side::Ours)?.cpu;
             (times(ratio), ratio <= most)
         }
         Target::CpuOfOne(most) => {

@@ -13,6 +13,8 @@ pub enum Side {
     Mio,
     /// Ours, driven by io_uring.
     Uring,
+    /// The same, with bundles of sends (`Tuning::ring_send`).
+    Sends,
     /// As `Ours`, its callers being tasks of one thread, which does the driver's work while it waits.
     Tasks,
     /// As `Ours`, with a spin of 50 µs before the driver sleeps.
@@ -41,6 +43,7 @@ impl Side {
             Self::Ours => "Folkmoot",
             Self::Mio => "Folkmoot, mio",
             Self::Uring => "Folkmoot, io_uring",
+            Self::Sends => "Folkmoot, io_uring, ring_send",
             Self::Tasks => "Folkmoot, tasks",
             Self::Spin => "Folkmoot, spin",
             Self::Raw => "raw sockets",
@@ -107,8 +110,13 @@ pub enum Target {
     SenderMemory(f64),
     /// Allocations a message at either end, at most.
     Allocations(f64),
-    /// CPU microseconds of io_uring, at most so many times those of mio.
-    Uring(f64),
+    /// CPU microseconds of `of`, which is driven by io_uring, at most so many times those of mio.
+    Uring {
+        /// Who is judged.
+        of: Side,
+        /// Times.
+        times: f64,
+    },
     /// CPU microseconds, at most so many times those of the row of the same name to one member.
     CpuOfOne(f64),
 }
@@ -178,9 +186,15 @@ const NO_ALLOCATIONS: Target = Target::Allocations(0.02);
 /// What an idle member may take, besides what waits.
 const MEMORY: Target = Target::SenderMemory(10.0);
 /// io_uring never costs more than this.
-const URING: Target = Target::Uring(1.05);
+const URING: Target = uring(Side::Uring, 1.05);
 /// io_uring in streams: at least 15 % less.
-const URING_STREAM: Target = Target::Uring(0.85);
+const URING_STREAM: Target = uring(Side::Uring, 0.85);
+/// The same where its streams are sent to in bundles.
+const SENDS_STREAM: Target = uring(Side::Sends, 0.85);
+
+const fn uring(of: Side, times: f64) -> Target {
+    Target::Uring { of, times }
+}
 
 /// All of them.
 pub const ROWS: &[Row] = &[
@@ -344,6 +358,7 @@ pub const ROWS: &[Row] = &[
             Side::Tribes,
             Side::Ours,
             Side::Uring,
+            Side::Sends,
             Side::Iperf,
             Side::Raw,
         ],
@@ -355,8 +370,13 @@ pub const ROWS: &[Row] = &[
                 against: Side::Iperf,
                 times: 1.0,
             },
-            MEMORY,
+            Target::Rate {
+                of: Side::Sends,
+                against: Side::Iperf,
+                times: 1.0,
+            },
             URING_STREAM,
+            SENDS_STREAM,
         ],
         ..BASE
     },
@@ -371,13 +391,20 @@ pub const ROWS: &[Row] = &[
         name: "1 MiB one-way",
         options: 0,
         size: 1024 * 1024,
-        sides: &[Side::Tribes, Side::Ours, Side::Uring, Side::Raw],
+        sides: &[
+            Side::Tribes,
+            Side::Ours,
+            Side::Uring,
+            Side::Sends,
+            Side::Raw,
+        ],
         targets: &[
             times(2.5),
             cpu(500.0, derived::ONE_WAY_1_MIB),
             Target::ReceiverMemory(64.0),
             MEMORY,
             URING_STREAM,
+            SENDS_STREAM,
         ],
         ..BASE
     },

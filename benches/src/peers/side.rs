@@ -57,6 +57,7 @@ impl Tools {
             Side::Iperf => self.iperf,
             Side::Tribes => self.java.is_some(),
             Side::Uring => folkmoot_uring::support().is_ok(),
+            Side::Sends => folkmoot_uring::support().is_ok_and(|support| support.sends),
             Side::Bundles => folkmoot_uring::support()
                 .is_ok_and(|support| support.incremental && support.bundles),
             Side::Ours
@@ -116,7 +117,13 @@ impl Running {
             servers: Vec::new(),
         };
         match side {
-            Side::Tribes | Side::Ours | Side::Mio | Side::Uring | Side::Tasks | Side::Spin => {
+            Side::Tribes
+            | Side::Ours
+            | Side::Mio
+            | Side::Uring
+            | Side::Sends
+            | Side::Tasks
+            | Side::Spin => {
                 let command = || -> Result<Command> {
                     if side == Side::Tribes {
                         return Ok(tools.java()?.command("TribesPeer"));
@@ -136,8 +143,10 @@ impl Running {
                     let mut command = command()?;
                     command.arg(port.to_string());
                     command.args(others.iter().map(u16::to_string));
-                    if side == Side::Spin {
-                        command.arg("spin=50");
+                    match side {
+                        Side::Spin => drop(command.arg("spin=50")),
+                        Side::Sends => drop(command.arg("ring=send")),
+                        _ => {}
                     }
                     Process::start(&format!("{} {role}", side.name()), &mut command, &log(role))
                 };
@@ -244,7 +253,7 @@ impl Running {
 
     /// Allocations of each end so far; nothing for those that do not count theirs.
     fn allocations(&mut self) -> Result<Vec<u64>> {
-        if !matches!(self.side, Side::Ours | Side::Mio | Side::Uring | Side::Spin) {
+        if self.side == Side::Tasks || !self.is_ours() {
             return Ok(Vec::new());
         }
         let mut all = Vec::new();
@@ -304,7 +313,7 @@ impl Running {
     fn is_ours(&self) -> bool {
         matches!(
             self.side,
-            Side::Ours | Side::Mio | Side::Uring | Side::Tasks | Side::Spin
+            Side::Ours | Side::Mio | Side::Uring | Side::Sends | Side::Tasks | Side::Spin
         )
     }
 
@@ -318,7 +327,9 @@ impl Running {
         }
         let name = self.side.name();
         let (kind, callers) = match (row.tasks, self.side) {
-            (true, Side::Ours | Side::Mio | Side::Uring | Side::Spin) => ("tasks", row.callers),
+            (true, Side::Ours | Side::Mio | Side::Uring | Side::Sends | Side::Spin) => {
+                ("tasks", row.callers)
+            }
             (true, Side::Tribes) => ("send", 16),
             (_, Side::Tasks) => ("tasks", row.callers),
             (_, Side::RawThreads) => ("threads", row.callers),

@@ -24,9 +24,10 @@ const SESSIONS: u64 = 10_000;
 /// So many joiners are profiled, one after the other.
 const JOINERS: u64 = 20;
 /// Whose sides can be profiled with `--side`.
-const OURS: [Side; 8] = [
+const OURS: [Side; 9] = [
     Side::Ours,
     Side::Uring,
+    Side::Sends,
     Side::Tasks,
     Side::Spin,
     Side::Raw,
