@@ -2,7 +2,6 @@
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
-use core::ops::Range;
 
 use bytes::Bytes;
 
@@ -142,44 +141,43 @@ impl ByteQueue {
 
     /// Adds the runs between `sent` and `limit`.
     pub(crate) fn gather<'a>(&'a self, limit: u64, out: &mut Gather<'a>) {
-        for (start, piece) in self.pieces.iter().skip(self.cursor) {
-            if *start >= limit {
-                return;
-            }
-            let from = self.sent.saturating_sub(*start);
-            let to = limit.saturating_sub(*start);
-            let full = match piece {
-                Piece::Copied(bytes) => !push_run(out, bytes, 0, from, to),
-                Piece::Shared { header, body } => {
-                    let body_at = header.len() as u64;
-                    let end_at = body_at.saturating_add(body.len() as u64);
-                    !(push_run(out, header, 0, from, to)
-                        && push_run(out, body, body_at, from, to)
-                        && push_run(out, &END, end_at, from, to))
-                }
-            };
-            if full {
-                return;
-            }
-        }
+        self.runs(limit, |run, _| out.push(run));
     }
 
     /// Shows the runs between `sent` and `limit`, those that are shared as such, until `take` wants no more.
     pub(crate) fn parts(&self, limit: u64, take: &mut dyn FnMut(Part<'_>) -> bool) {
+        self.runs(limit, |run, shared| {
+            take(match shared {
+                Some(body) => Part::Shared(body.slice_ref(run)),
+                None => Part::Lent(run),
+            })
+        });
+    }
+
+    /// Shows the runs between `sent` and `limit`, with the body that one is of if that is shared, until `show` wants no more.
+    fn runs<'a>(&'a self, limit: u64, mut show: impl FnMut(&'a [u8], Option<&'a Bytes>) -> bool) {
         for (start, piece) in self.pieces.iter().skip(self.cursor) {
             if *start >= limit {
                 return;
             }
             let from = self.sent.saturating_sub(*start);
             let to = limit.saturating_sub(*start);
+            // The part of `run`, which lies at `at` in its piece, that is between the two.
+            let mut show = |run: &'a [u8], at: u64, shared| {
+                let within = |position: u64| position.saturating_sub(at).min(run.len() as u64);
+                match run.get(within(from) as usize..within(to) as usize) {
+                    Some(run) if !run.is_empty() => show(run, shared),
+                    _ => true,
+                }
+            };
             let more = match piece {
-                Piece::Copied(bytes) => lend(take, bytes, 0, from, to),
+                Piece::Copied(bytes) => show(bytes, 0, None),
                 Piece::Shared { header, body } => {
                     let body_at = header.len() as u64;
                     let end_at = body_at.saturating_add(body.len() as u64);
-                    lend(take, header, 0, from, to)
-                        && share(take, body, body_at, from, to)
-                        && lend(take, &END, end_at, from, to)
+                    show(header, 0, None)
+                        && show(body, body_at, Some(body))
+                        && show(&END, end_at, None)
                 }
             };
             if !more {
@@ -224,34 +222,6 @@ impl ByteQueue {
         self.sent = self.base;
         self.cursor = 0;
     }
-}
-
-/// Which of `len` bytes that lie at `at` in their piece are between `from` and `to`.
-fn window(len: usize, at: u64, from: u64, to: u64) -> Range<usize> {
-    let within = |position: u64| position.saturating_sub(at).min(len as u64) as usize;
-    within(from)..within(to)
-}
-
-/// Adds the part of `run`, which lies at `at` in its piece, that is between `from` and `to`; `false` if there is no room.
-fn push_run<'a>(out: &mut Gather<'a>, run: &'a [u8], at: u64, from: u64, to: u64) -> bool {
-    match run.get(window(run.len(), at, from, to)) {
-        Some(run) => out.push(run),
-        None => true,
-    }
-}
-
-/// Shows the same part to be copied; `false` if no more is wanted.
-fn lend(take: &mut dyn FnMut(Part<'_>) -> bool, run: &[u8], at: u64, from: u64, to: u64) -> bool {
-    match run.get(window(run.len(), at, from, to)) {
-        Some(run) if !run.is_empty() => take(Part::Lent(run)),
-        _ => true,
-    }
-}
-
-/// Shows the same part to be kept.
-fn share(take: &mut dyn FnMut(Part<'_>) -> bool, run: &Bytes, at: u64, from: u64, to: u64) -> bool {
-    let window = window(run.len(), at, from, to);
-    window.is_empty() || take(Part::Shared(run.slice(window)))
 }
 
 #[cfg(test)]

@@ -106,6 +106,13 @@ fn what_the_ring_has_taken_arrives_although_the_stream_is_closed() {
     }
 }
 
+/// A node whose streams the kernel does not end because nobody reads them: whoever keeps them has to.
+fn run_without_timeout() -> (Handle<Toy>, SocketAddr) {
+    let mut config = config();
+    config.streams.user_timeout = None;
+    run_with(bind(config).unwrap(), Toy::new(Role::Collect))
+}
+
 /// Whether the kernel still has a connection from `local` to `remote` as established: a line of it has both ports, in hexadecimal.
 fn is_established(local: u16, remote: u16) -> bool {
     const ESTABLISHED: &str = "01";
@@ -122,9 +129,7 @@ fn is_established(local: u16, remote: u16) -> bool {
 
 #[test]
 fn a_closed_stream_that_nobody_reads_is_not_kept_for_ever() {
-    let mut config = config();
-    config.streams.user_timeout = None;
-    let (server, addr) = run_with(bind(config).unwrap(), Toy::new(Role::Collect));
+    let (server, addr) = run_without_timeout();
     let (peer, conn) = peer(&server, addr);
     fill(&server, conn);
     let port = peer.local_addr().unwrap().port();
@@ -211,15 +216,42 @@ fn more_full_streams_than_bundles_are_all_served() {
     stop(&server);
 }
 
-#[test]
-fn the_end_waits_a_moment_for_what_is_under_way_and_for_no_one_who_does_not_read() {
+/// How many bytes a peer hears that begins to read when the node has ended, and how many of them the driver had taken.
+fn heard_at_the_end() -> (usize, usize) {
     let (server, addr) = run(Toy::new(Role::Collect));
     let (mut peer, conn) = peer(&server, addr);
     let said = fill(&server, conn);
-    let since = std::time::Instant::now();
-    stop(&server);
-    assert!(since.elapsed() < PATIENCE);
+    let stopping = {
+        let server = server.clone();
+        std::thread::spawn(move || stop(&server))
+    };
+    while server.is_running() {
+        std::thread::yield_now();
+    }
     let mut heard = vec![];
+    // What was given up makes it a reset.
     let _ = peer.read_to_end(&mut heard);
     assert!(said.starts_with(&heard));
+    stopping.join().unwrap();
+    (heard.len(), server.driver_stats().bytes_written as usize)
+}
+
+#[test]
+fn the_end_waits_a_moment_for_what_is_under_way() {
+    // A moment may be too short for a reader that gets no processor; several seldom are.
+    let mut ends = (0..10).map(|_| heard_at_the_end());
+    assert!(ends.any(|(heard, taken)| heard == taken), "never all of it");
+}
+
+#[test]
+fn the_end_waits_for_no_one_who_does_not_read() {
+    let (server, addr) = run_without_timeout();
+    let (_peer, conn) = peer(&server, addr);
+    fill(&server, conn);
+    let (ended, end) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        stop(&server);
+        ended.send(()).unwrap();
+    });
+    end.recv_timeout(PATIENCE).expect("it ends");
 }
